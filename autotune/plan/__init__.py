@@ -1,0 +1,1 @@
+"""From configuration to what would run; no side effects."""

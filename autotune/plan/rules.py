@@ -1,0 +1,89 @@
+"""Feasibility: why a candidate cannot run, each reason in words a user can act on."""
+
+from __future__ import annotations
+
+from autotune.plan.runtimes.protocol import Layout
+from autotune.records import Inventory
+from autotune.schema import Config
+
+
+def layout_reasons(config: Config, layout: Layout, inventory: Inventory) -> list[str]:
+    """Return the reasons why this layout cannot run on this inventory."""
+    reasons = []
+    have = len(inventory.gpus)
+    if layout.gpus > have:
+        reasons.append(
+            f"needs {layout.gpus} GPUs; the inventory has {have}: choose a smaller parallel preset"
+        )
+    heads, tp = config.model.heads, config.parallel.tp
+    if config.deploy.kind == "replay":
+        return reasons  # what was measured could run
+    if heads is not None and tp > 0 and heads % tp:
+        fitting = [str(n) for n in range(1, have + 1) if heads % n == 0]
+        reasons.append(
+            f"parallel.tp={tp} does not divide the {heads} attention heads of the model; "
+            f"possible here: {', '.join(fitting)}"
+        )
+    return reasons
+
+
+def value_problems(config: Config) -> list[str]:
+    """Return what is wrong with values that have the right type: bounds, empty lists."""
+    problems = [
+        f"{key}={value}: must be at least {least}"
+        for key, value, least in _bounded(config)
+        if value is not None and value < least
+    ]
+    if not config.workload.loads:
+        problems.append("workload.loads=[]: give at least one load, such as [1,8]")
+    problems += [
+        f"workload.loads: {load:g} is not a load; must be above 0"
+        for load in config.workload.loads
+        if load <= 0
+    ]
+    if config.workload.mode.value == "concurrency":
+        problems += [
+            f"workload.loads: {load:g} requests cannot be in flight; give a whole number"
+            for load in config.workload.loads
+            if load != int(load)
+        ]
+    if config.objective.load not in {"best", "lowest", "highest"}:
+        problems += _named_load(config)
+    return problems
+
+
+def _named_load(config: Config) -> list[str]:
+    named = config.objective.load
+    loads = [f"{load:g}" for load in config.workload.loads]
+    if named in loads:
+        return []
+    return [f"objective.load={named}: must be best, lowest, highest or one of {', '.join(loads)}"]
+
+
+def _bounded(config: Config) -> list[tuple[str, float | None, float]]:
+    parallel = [
+        (f"parallel.{name}", getattr(config.parallel, name), 1)
+        for name in ("tp", "pp", "dp", "attn_dp", "ep", "dcp", "cp")
+    ]
+    workload = config.workload
+    return [
+        *parallel,
+        ("workload.input_tokens", workload.input_tokens, 1),
+        ("workload.output_tokens", workload.output_tokens, 1),
+        ("workload.input_spread", workload.input_spread, 0),
+        ("workload.output_spread", workload.output_spread, 0),
+        ("workload.requests_per_load", workload.requests_per_load, 0),
+        ("workload.min_requests", workload.min_requests, 1),
+        ("workload.warmup_requests", workload.warmup_requests, 0),
+        ("measure.repeats", config.measure.repeats, 1),
+        ("launcher.max_parallel", config.launcher.max_parallel, 1),
+        ("search.budget.trials", config.search.budget.trials, 1),
+        ("gpus.count", config.gpus.count, 1),
+        ("gpus.usd_per_hour", config.gpus.usd_per_hour, 0),
+        ("benchmark.request_timeout_s", config.benchmark.request_timeout_s, 0.001),
+        ("deploy.startup_timeout_s", config.deploy.startup_timeout_s, 0.001),
+        ("deploy.stop_timeout_s", config.deploy.stop_timeout_s, 0),
+        ("deploy.startup_s", config.deploy.startup_s, 0),
+        ("deploy.time_scale", config.deploy.time_scale, 0),
+        ("deploy.port", config.deploy.port, 1),
+    ]
