@@ -1,0 +1,167 @@
+"""Offers the load: warm-up, measured requests and filler, one after the other without a gap.
+
+Filler requests keep the load up until the last measured request has ended, so that no measured request
+ever runs beside a load that drains; they are not measured themselves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from time import perf_counter, process_time
+
+from autotune.benchmark.client.connection import Exchange, Pool
+from autotune.benchmark.traffic import RequestPlan, measured_count, requests, warmup_count
+from autotune.records import Endpoint, Load, Mode, Traffic
+
+PATHS = {"completions": "/v1/completions", "chat": "/v1/chat/completions"}
+PREBUILT = 4096  # bodies made before the first request is sent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """One request and what it brought; `due_s` is its time by the open loop's schedule, else None."""
+
+    phase: str
+    index: int
+    due_s: float | None
+    exchange: Exchange
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """Everything that was sent, and the window of the measurement in `perf_counter` seconds."""
+
+    sent: tuple[Sent, ...]
+    begin_s: float
+    end_s: float
+    cpu_s: float
+    aborted: bool
+
+
+Report = Callable[[str, int, int, int], None]
+
+
+class LoadRun:
+    """One repeat at one load."""
+
+    def __init__(
+        self, endpoint: Endpoint, traffic: Traffic, load: Load, *, repeat: int, timeout_s: float
+    ) -> None:
+        self._endpoint, self._traffic, self._load = endpoint, traffic, load
+        self._timeout_s = timeout_s
+        self._counts = {"warmup": warmup_count(traffic, load), "measure": measured_count(traffic, load)}
+        self._pool = Pool(endpoint.url, PATHS[traffic.endpoint])
+        self._queue = self._requests(repeat)
+        self._sent: list[Sent] = []
+        self._ok = {"warmup": 0, "measure": 0, "fill": 0}
+        self._failed = {"warmup": 0, "measure": 0, "fill": 0}
+        self._begin: tuple[float, float] | None = None
+        self._over = asyncio.Event()
+        self._aborted = False
+
+    async def run(self, report: Report) -> Run:
+        """Offer the load until every measured request has ended; `report` is told once a second."""
+        closed = self._load.mode is Mode.CONCURRENCY
+        await self._pool.warm(int(self._load.value) if closed else 16)
+        offer = asyncio.ensure_future(self._closed_loop() if closed else self._open_loop())
+        while not self._over.is_set():
+            self._tell(report)
+            await asyncio.wait({asyncio.ensure_future(self._over.wait()), offer}, timeout=1.0)
+            if offer.done():
+                offer.result()  # a defect of ours must be heard
+        end_s, cpu_end_s = perf_counter(), process_time()
+        begin_s, cpu_begin_s = self._begin or (end_s, cpu_end_s)
+        self._tell(report)
+        offer.cancel()
+        self._pool.close()
+        return Run(
+            sent=tuple(self._sent),
+            begin_s=begin_s,
+            end_s=max(
+                (sent.exchange.ended_s for sent in self._sent if sent.phase == "measure"), default=end_s
+            ),
+            cpu_s=cpu_end_s - cpu_begin_s,
+            aborted=self._aborted,
+        )
+
+    async def _closed_loop(self) -> None:
+        """As many workers as requests in flight; each sends the next as soon as its last has ended."""
+        workers = [self._worker() for _ in range(int(self._load.value))]
+        await asyncio.gather(*workers)
+
+    async def _worker(self) -> None:
+        for phase, plan, body in self._queue:
+            await self._one(phase, plan, body, None)
+
+    async def _open_loop(self) -> None:
+        """Send at the scheduled times, whatever is in flight."""
+        began = perf_counter()
+        flying: set[asyncio.Task[None]] = set()
+        offset = {"warmup": 0.0, "measure": 0.0, "fill": 0.0}
+        last_due, phase_before = 0.0, "warmup"
+        for phase, plan, body in self._queue:
+            if phase != phase_before:
+                offset[phase] = last_due + 1 / self._load.value
+                phase_before = phase
+            last_due = offset[phase] + plan.at_s
+            await asyncio.sleep(max(0.0, began + last_due - perf_counter()))
+            task = asyncio.ensure_future(self._one(phase, plan, body, began + last_due))
+            flying.add(task)
+            task.add_done_callback(flying.discard)
+
+    async def _one(self, phase: str, plan: RequestPlan, body: bytes, due_s: float | None) -> None:
+        if phase == "measure" and self._begin is None:
+            self._begin = (perf_counter(), process_time())
+        exchange = await self._pool.exchange(body, self._timeout_s)
+        self._sent.append(Sent(phase=phase, index=plan.index, due_s=due_s, exchange=exchange))
+        good = exchange.error is None and exchange.status == 200
+        (self._ok if good else self._failed)[phase] += 1
+        self._check_end(phase)
+
+    def _check_end(self, phase: str) -> None:
+        """Over when all measured requests have ended, or when the whole warm-up failed."""
+        ended = self._ok[phase] + self._failed[phase]
+        if phase == "fill" or ended < self._counts[phase]:
+            return
+        if phase == "measure":
+            self._over.set()
+        elif self._ok[phase] == 0:
+            self._aborted = True
+            self._over.set()
+
+    def _requests(self, repeat: int) -> Iterator[tuple[str, RequestPlan, bytes]]:
+        """Warm-up, measured, and filler without end; known bodies are made before the run."""
+
+        def phase(name: str) -> Iterator[tuple[str, RequestPlan, bytes]]:
+            plans = requests(self._traffic, self._load, repeat=repeat, phase=name)
+            wanted = itertools.islice(plans, self._counts[name]) if name in self._counts else plans
+            return ((name, plan, self._body(plan)) for plan in wanted)
+
+        known = list(itertools.islice(itertools.chain(phase("warmup"), phase("measure")), PREBUILT))
+        rest = itertools.islice(itertools.chain(phase("warmup"), phase("measure")), len(known), None)
+        return itertools.chain(known, rest, phase("fill"))
+
+    def _body(self, plan: RequestPlan) -> bytes:
+        """The request in the OpenAI protocol, streamed, with usage in its last chunk."""
+        content: dict[str, object] = {
+            "model": self._endpoint.model,
+            "max_tokens": plan.output_tokens,
+            "temperature": 0,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+        if self._traffic.endpoint == "chat":
+            content["messages"] = [{"role": "user", "content": plan.prompt}]
+        else:
+            content["prompt"] = plan.prompt
+        if self._traffic.ignore_eos:
+            content["ignore_eos"] = True
+        return json.dumps(content).encode()
+
+    def _tell(self, report: Report) -> None:
+        phase = "warmup" if self._begin is None else "measure"
+        report(phase, self._ok[phase], self._failed[phase], self._counts[phase])

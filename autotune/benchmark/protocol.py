@@ -1,0 +1,48 @@
+"""What a load client gives: measurements of a running engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from autotune.records import Endpoint, Load, Measurement, Traffic
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a measurement is."""
+
+    phase: Literal["warmup", "measure"]
+    requests_completed: int
+    requests_failed: int
+    requests_total: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasureRequest:
+    """One repeat at one load; the client's files go to `out_dir`, `timeout_s` bounds a request."""
+
+    endpoint: Endpoint
+    traffic: Traffic
+    load: Load
+    repeat: int
+    out_dir: Path
+    on_progress: Callable[[Progress], None]
+    timeout_s: float
+
+
+class Benchmark(Protocol):
+    """A load client."""
+
+    def measure(self, request: MeasureRequest) -> Measurement:
+        """Return what was measured.
+
+        Raises: TrialError `benchmark_failed` or `all_requests_failed`, Interrupted after `stop`.
+        """
+        ...
+
+    def stop(self) -> None:
+        """End a measure in progress at once, and refuse later ones; from any thread."""
+        ...

@@ -1,0 +1,78 @@
+"""The requests of a workload, deterministic from its seed.
+
+Without a tokenizer a prompt's length is approximated: one short, common English word is taken for one
+token. What was really sent is what the engine counts in `usage`, and only that is reported.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from autotune.records import Load, Mode, Traffic
+
+WORDS = tuple(
+    """
+    the of and to in is it you that he was for on are with as his they be at one have this from or had
+    by hot but some what there we can out other were all your when up use word how said an each she
+    which do their time if will way about many then them would write like so these her long make thing
+    see him two has look more day could go come did my sound no most number who over know water than
+    call first people may down side been now find any new work part take get place made live where after
+    back little only round man year came show every good me give our under name very through
+    """.split()  # noqa: SIM905  (a list of quoted words would be four times as long)
+)
+"""Words that nearly every tokenizer has as one token."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestPlan:
+    """One request to send: `at_s` is its time in an open loop, 0 in a closed one."""
+
+    index: int
+    prompt: str
+    output_tokens: int
+    at_s: float
+
+
+def warmup_count(traffic: Traffic, load: Load) -> int:
+    """Return how many requests go first and are not measured: at least 1, one more for each unit of load."""
+    return max(1, math.ceil(traffic.warmup_requests * load.value))
+
+
+def measured_count(traffic: Traffic, load: Load) -> int:
+    """Return how many requests are measured at this load."""
+    return max(traffic.min_requests, math.ceil(traffic.requests_per_load * load.value))
+
+
+def requests(traffic: Traffic, load: Load, *, repeat: int, phase: str) -> Iterator[RequestPlan]:
+    """Yield the requests of one phase without end; the same seed yields the same ones.
+
+    Every prompt is drawn anew, also for each load, repeat and phase: a prefix cache works on blocks of 16
+    tokens and more, and no two prompts share one, so nothing is hit that autotune itself sent before.
+    Lengths have their mean and spread (standard deviation over mean) from a lognormal distribution, at
+    least 1. In an open loop arrivals are Poisson; the first comes at 0.
+    """
+    key = f"{traffic.seed}/{load.mode.value}/{load.value:g}/{repeat}/{phase}"
+    chance = random.Random(key)  # noqa: S311  (repeatable traffic, no secrets)
+    at_s, index = 0.0, 0
+    while True:
+        length = _length(chance, traffic.input_tokens, traffic.input_spread)
+        yield RequestPlan(
+            index=index,
+            prompt=" ".join(chance.choices(WORDS, k=length)),
+            output_tokens=_length(chance, traffic.output_tokens, traffic.output_spread),
+            at_s=at_s,
+        )
+        index += 1
+        if load.mode is Mode.RATE:
+            at_s += chance.expovariate(load.value)
+
+
+def _length(chance: random.Random, mean: int, spread: float) -> int:
+    if spread == 0:
+        return mean
+    sigma2 = math.log(1 + spread**2)
+    drawn = chance.lognormvariate(math.log(mean) - sigma2 / 2, math.sqrt(sigma2))
+    return max(1, round(drawn))

@@ -1,0 +1,145 @@
+"""Child processes that lead a process group of their own, and end as a whole.
+
+Engines and load clients are started here and nowhere else: a crash in one cannot touch another,
+a Ctrl-C in the terminal does not reach them behind the controller's back, and whatever they
+forked goes with them.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+import weakref
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+_live: weakref.WeakSet[ProcessGroup] = weakref.WeakSet()
+
+
+def kill_all() -> None:
+    """Send SIGKILL to every group that this process started and has not ended; for the second Ctrl-C."""
+    for group in list(_live):
+        group.kill()
+
+
+class ProcessGroup:
+    """A command in its own session; standard output and error go to `log` unless piped."""
+
+    def __init__(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        log: Path,
+        cwd: Path | None = None,
+        piped: bool = False,
+    ) -> None:
+        """Start it. With `piped`, standard input and output are pipes and only errors go to `log`.
+
+        Raises: OSError if the program cannot be started (missing, not executable).
+        """
+        with log.open("ab") as sink:
+            self._process = subprocess.Popen(
+                list(argv),
+                env=dict(env),
+                cwd=cwd,
+                stdin=subprocess.PIPE if piped else subprocess.DEVNULL,
+                stdout=subprocess.PIPE if piped else sink,
+                stderr=sink,
+                start_new_session=True,
+            )
+        _live.add(self)
+
+    @property
+    def pid(self) -> int:
+        """Process id of the leader, which is also the id of the group."""
+        return self._process.pid
+
+    @property
+    def stdin(self) -> IO[bytes]:
+        """The pipe to the leader's standard input."""
+        return _opened(self._process.stdin)
+
+    @property
+    def stdout(self) -> IO[bytes]:
+        """The pipe from the leader's standard output."""
+        return _opened(self._process.stdout)
+
+    def exit_code(self) -> int | None:
+        """Return the leader's exit status (negative: the signal), or None while it runs."""
+        return self._process.poll()
+
+    def wait(self, timeout_s: float) -> int | None:
+        """Return the leader's exit status, or None if it still runs after `timeout_s`."""
+        try:
+            return self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def terminate(self, grace_s: float) -> None:
+        """Ensure that no process of the group is left: SIGTERM, then SIGKILL after `grace_s`.
+
+        Children can outlive their leader for a moment (vLLM's do), so the group is watched, not
+        the leader alone.
+        """
+        self._signal(signal.SIGTERM)
+        if not self._gone_within(grace_s):
+            self._signal(signal.SIGKILL)
+            self._gone_within(5.0)
+        _live.discard(self)
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                _close(pipe)
+
+    def kill(self) -> None:
+        """Send SIGKILL to the group and wait for nothing."""
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: int) -> None:
+        try:
+            os.killpg(self.pid, number)
+        except ProcessLookupError:
+            return
+
+    def _gone_within(self, timeout_s: float) -> bool:
+        deadline = time.monotonic() + timeout_s
+        while True:
+            if not _alive(self.pid):
+                self._process.wait()  # reaps the leader
+                return True
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.02)
+
+
+def _alive(group: int) -> bool:
+    """Whether any process of `group` still runs; zombies that await their parent do not count."""
+    try:
+        os.killpg(group, 0)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return any(_runs_in(group, entry) for entry in Path("/proc").glob("[0-9]*"))
+
+
+def _runs_in(group: int, entry: Path) -> bool:
+    try:
+        state, _parent, member_of = (entry / "stat").read_text().rpartition(")")[2].split()[:3]
+    except (OSError, ValueError):
+        return False
+    return int(member_of) == group and state not in {"Z", "X"}
+
+
+def _opened(pipe: IO[bytes] | None) -> IO[bytes]:
+    if pipe is None:
+        raise ValueError("the process was started without pipes")
+    return pipe
+
+
+def _close(pipe: IO[bytes]) -> None:
+    try:
+        pipe.close()
+    except BrokenPipeError:
+        return
