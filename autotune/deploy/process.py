@@ -1,0 +1,231 @@
+"""Engines as local processes, and engines that someone else runs (`deploy.url`)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePath
+
+from autotune import failures
+from autotune.benchmark.protocol import Benchmark
+from autotune.deploy import probe
+from autotune.deploy.protocol import Order, Ready, Server
+from autotune.errors import Interrupted, TrialError
+from autotune.places import cache_dir
+from autotune.processes import ProcessGroup
+from autotune.records import Candidate, InventoryKind, Plan
+from autotune.schema import Config
+
+POLL_S = 0.1  # between two looks at an engine that starts
+PROBE_TIMEOUT_S = 5.0
+
+
+class ProcessDeployer:
+    """Starts `plan.argv` on this host, or measures `deploy.url` where that is set."""
+
+    stand_in = False
+    recorded = False
+
+    def problems(self, candidate: Candidate, config: Config, plan: Plan) -> list[str]:
+        """Return what is missing: the engine's program, the model folder, the port, the URL."""
+        if config.deploy.url is not None:
+            return _url_problems(config.deploy.url)
+        program = _program_problems(plan.argv[0], config)
+        return [*program, *_model_problems(config), *_port_problems(config)]
+
+    def start(self, order: Order) -> Server:
+        """Start the engine in a process group of its own.
+
+        Raises: TrialError `bad_arguments` if the program cannot be executed.
+        """
+        if order.config.deploy.url is not None:
+            return ForeignServer(order)
+        program = find_program(order.plan.argv[0], order.config)
+        return start_process(order, [str(program or order.plan.argv[0]), *order.plan.argv[1:]])
+
+
+def start_process(order: Order, argv: Sequence[str]) -> EngineProcess:
+    """Start `argv`, with `{port}` filled in, as the engine of an order."""
+    port = order.config.deploy.port or probe.free_port()
+    words = [word.replace("{port}", str(port)) for word in argv]
+    order.folder.mkdir(parents=True, exist_ok=True)
+    try:
+        group = ProcessGroup(words, env=_environment(order, words[0]), log=order.folder / "engine.log")
+    except OSError as error:
+        raise TrialError(
+            "bad_arguments", f"cannot start {words[0]}: {error.strerror}", advice="set deploy.bin"
+        ) from error
+    return EngineProcess(order, group, port)
+
+
+class EngineProcess:
+    """An engine that runs as a process group; see `protocol.Server`."""
+
+    def __init__(self, order: Order, group: ProcessGroup, port: int) -> None:
+        self._order = order
+        self._group = group
+        self._url = f"http://127.0.0.1:{port}"
+        self._log = order.folder / "engine.log"
+        self._began = time.monotonic()
+
+    def ready(self) -> Ready:
+        """Watch exit, cancellation and the readiness path at once."""
+        limit_s = self._order.config.deploy.startup_timeout_s
+        path = self._order.plan.readiness.path
+        while probe.status(self._url, path, PROBE_TIMEOUT_S) != 200:
+            self._check_start(limit_s)
+            self._order.cancelled.wait(POLL_S)
+        startup_s = time.monotonic() - self._began
+        died = self.death()
+        if died is not None:
+            raise died
+        version, simulated = probe.version(self._url, PROBE_TIMEOUT_S)
+        return Ready(
+            endpoint=probe.endpoint(self._url, self._order.plan.served_model),
+            startup_s=startup_s,
+            engine_version=version,
+            simulated=simulated,
+            notes=_version_notes(version, self._order.plan.runtime_version),
+        )
+
+    def death(self) -> TrialError | None:
+        """Return the cause of the engine's end, from its whole log."""
+        code = self._group.exit_code()
+        return None if code is None else failures.classify(self._read_log(), code)
+
+    def stop(self) -> None:
+        """SIGTERM to the group, SIGKILL after `deploy.stop_timeout_s`."""
+        self._group.terminate(self._order.config.deploy.stop_timeout_s)
+
+    def client(self, chosen: Benchmark) -> Benchmark:
+        """The chosen load client."""
+        return chosen
+
+    def _check_start(self, limit_s: float) -> None:
+        if self._order.cancelled.is_set():
+            raise Interrupted
+        died = self.death()
+        if died is not None:
+            raise died
+        if time.monotonic() - self._began > limit_s:
+            raise TrialError(
+                "startup_timeout",
+                f"the engine was not ready within {limit_s:g} s",
+                evidence=failures.last_line(self._read_log()),
+                advice="raise deploy.startup_timeout_s if the engine was still loading",
+            )
+
+    def _read_log(self) -> str:
+        return self._log.read_text(errors="replace") if self._log.exists() else ""
+
+
+class ForeignServer:
+    """An engine that someone else runs: measured, never stopped."""
+
+    def __init__(self, order: Order) -> None:
+        self._order = order
+        self._url = (order.config.deploy.url or "").rstrip("/").removesuffix("/v1")
+
+    def ready(self) -> Ready:
+        """Ask for the served model; a missing version is a note."""
+        names = probe.served_models(self._url, PROBE_TIMEOUT_S)
+        wanted = self._order.config.model.served_name
+        if not names and wanted is None:
+            raise TrialError(
+                "engine_died",
+                f"{self._url}/v1/models names no model",
+                advice="start the engine, or name the model with model.served_name",
+            )
+        version, simulated = probe.version(self._url, PROBE_TIMEOUT_S)
+        missing = () if version else ("the engine does not tell its version",)
+        name = wanted if wanted in names or not names else names[0]
+        return Ready(
+            endpoint=probe.endpoint(self._url, str(name)),
+            startup_s=0.0,
+            engine_version=version,
+            simulated=simulated,
+            notes=missing,
+        )
+
+    def death(self) -> TrialError | None:
+        """Only its owner knows why it ended; what can be told is that it does not answer."""
+        if probe.status(self._url, "/v1/models", PROBE_TIMEOUT_S) is not None:
+            return None
+        return TrialError("engine_died", f"{self._url} does not answer any more")
+
+    def stop(self) -> None:
+        """Leave it running: it is not ours."""
+
+    def client(self, chosen: Benchmark) -> Benchmark:
+        """The chosen load client."""
+        return chosen
+
+
+def find_program(name: str, config: Config) -> Path | None:
+    """Return the engine's program: in `deploy.bin`, else a prepared environment, else on PATH."""
+    if config.deploy.bin is not None:
+        places = [Path(config.deploy.bin) / name]
+    else:
+        version = f"{config.runtime.kind}-{config.runtime.version}"
+        on_path = shutil.which(name)
+        places = [
+            cache_dir() / "engines" / version / "bin" / name,
+            *([Path(on_path)] if on_path else []),
+        ]
+    return next((place for place in places if os.access(place, os.X_OK)), None)
+
+
+def _program_problems(name: str, config: Config) -> list[str]:
+    if find_program(name, config) is not None:
+        return []
+    where = config.deploy.bin or f"{cache_dir() / 'engines'} and PATH"
+    return [
+        f"runtime={config.runtime.kind}: no program {name!r} (version {config.runtime.version}) in {where}: "
+        "install the engine and set deploy.bin to its folder; sh scripts/real-engine prepares "
+        "vLLM 0.32.0 for a CPU"
+    ]
+
+
+def _model_problems(config: Config) -> list[str]:
+    path = Path(config.model.path)
+    looks_local = path.is_absolute() or config.model.path.startswith((".", "~"))
+    if not looks_local or path.is_dir():
+        return []
+    made = "; sh scripts/real-engine makes it" if path.name == "tiny" else ""
+    return [f"model.path={config.model.path}: no such folder: give a folder or a hub name{made}"]
+
+
+def _port_problems(config: Config) -> list[str]:
+    port = config.deploy.port
+    if port is None or probe.port_is_free(port):
+        return []
+    return [f"deploy.port={port}: already taken: end what listens there, or leave it unset"]
+
+
+def _url_problems(url: str) -> list[str]:
+    if not url.startswith(("http://", "https://")):
+        return [f"deploy.url={url}: must start with http:// or https://"]
+    if probe.status(url.rstrip("/").removesuffix("/v1"), "/v1/models", PROBE_TIMEOUT_S) is None:
+        return [f"deploy.url={url}: nobody answers there: start the engine first"]
+    return []
+
+
+def _version_notes(told: str | None, planned: str) -> tuple[str, ...]:
+    if told is None:
+        return ("the engine does not tell its version",)
+    if told.split("+")[0] != planned:
+        return (f"the engine says version {told}; the plan was made for {planned}",)
+    return ()
+
+
+def _environment(order: Order, program: str) -> Mapping[str, str]:
+    """What the engine inherits, then the plan's, then the GPUs it holds."""
+    env = {**order.env, **order.plan.env}
+    if PurePath(program).is_absolute():  # helpers of the engine's own environment (ninja, nvcc)
+        env["PATH"] = f"{PurePath(program).parent}{os.pathsep}{env.get('PATH', os.defpath)}"
+    if order.lease.kind is InventoryKind.DETECTED:
+        env["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # the driver's order, as in the inventory
+        env["CUDA_VISIBLE_DEVICES"] = ",".join(str(gpu.index) for gpu in order.lease.gpus)
+    return env

@@ -1,0 +1,89 @@
+"""What a deployer gives: running engines."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from autotune.benchmark.protocol import Benchmark
+from autotune.errors import TrialError
+from autotune.records import Candidate, Endpoint, Lease, Plan
+from autotune.schema import Config
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """One engine to start: the plan, the GPUs it gets, and where its files go.
+
+    `env` is the environment it inherits, `cancelled` asks a start in progress to give up.
+    """
+
+    candidate: Candidate
+    config: Config
+    plan: Plan
+    lease: Lease
+    folder: Path
+    env: Mapping[str, str]
+    cancelled: threading.Event
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """What is known of an engine once it can serve; times are seconds.
+
+    `simulated` is the engine's own word that it is a stand-in.
+    """
+
+    endpoint: Endpoint
+    startup_s: float
+    engine_version: str | None
+    simulated: bool = False
+    notes: tuple[str, ...] = ()
+
+
+class Server(Protocol):
+    """An engine that was started. Its owner stops it, in every path."""
+
+    def ready(self) -> Ready:
+        """Wait until the engine can serve.
+
+        Raises: TrialError if it ends or is not ready in time, Interrupted if it was cancelled.
+        """
+        ...
+
+    def death(self) -> TrialError | None:
+        """Return why the engine ended, or None while it runs."""
+        ...
+
+    def stop(self) -> None:
+        """Ensure that nothing of it is left; what someone else started stays."""
+        ...
+
+    def client(self, chosen: Benchmark) -> Benchmark:
+        """Return what measures this engine: `chosen`, unless there is nothing to send requests to."""
+        ...
+
+
+class Deployer(Protocol):
+    """A place where engines run.
+
+    `stand_in` marks everything it yields as simulated. `recorded` says that measurements and times come
+    from a table: they need no repeats, and trials last as long as was recorded.
+    """
+
+    stand_in: bool
+    recorded: bool
+
+    def problems(self, candidate: Candidate, config: Config, plan: Plan) -> list[str]:
+        """Return what keeps this plan from being started here; starts nothing."""
+        ...
+
+    def start(self, order: Order) -> Server:
+        """Start an engine and return at once.
+
+        Raises: TrialError if it cannot be started.
+        """
+        ...
