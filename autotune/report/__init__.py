@@ -1,0 +1,1 @@
+"""What people read: progress, the end of a sweep."""

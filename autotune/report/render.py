@@ -1,0 +1,194 @@
+"""The end of a sweep on the terminal: ranked table, winner, command, failures, where to look."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from autotune.schema import Direction
+from autotune.score.objective import gain, overlap
+from autotune.score.ranking import Ranked, Ranking
+from autotune.track.state import SweepState
+
+PLAIN_WIDTH = 160  # columns where there is no terminal to ask
+SHOWN_PORT = "8000"
+
+HEADERS = {
+    "total_tokens_per_s_per_gpu": "total tok/s per GPU",
+    "output_tokens_per_s_per_gpu": "output tok/s per GPU",
+    "requests_per_s_per_gpu": "requests/s per GPU",
+    "goodput_requests_per_s_per_gpu": "goodput req/s per GPU",
+}
+"""Column heads of the throughputs that can rank."""
+
+
+def console() -> Console:
+    """Return the console for standard output: wide enough for the table where it is a file."""
+    probe = Console()
+    return probe if probe.is_terminal else Console(width=PLAIN_WIDTH, highlight=False)
+
+
+def render(out: Console, state: SweepState, rankings: Sequence[Ranking], *, folder: Path, store: str) -> None:
+    """Print what a sweep found."""
+    started = state.started or {}
+    objective = started["objective"]
+    for ranking in rankings:
+        _table(out, ranking, started, alone=len(rankings) == 1)
+        _winner(out, ranking, objective, simulated=bool(started["simulated"]))
+    _failures(out, rankings, folder)
+    _rejected(out, state)
+    for line in _notes(rankings):
+        out.print(f"note: {escape(line)}", soft_wrap=True)
+    out.print(f"files   {folder}", soft_wrap=True)
+    out.print(f"MLflow  python -m autotune ui   ({store})", soft_wrap=True)
+
+
+def engine_command(plan: Mapping[str, Any]) -> str:
+    """Return the engine's command as one would type it, with its environment."""
+    env = [f"{key}={shlex.quote(value)}" for key, value in plan["env"].items()]
+    words = [shlex.quote(word.replace("{port}", SHOWN_PORT)) for word in plan["argv"]]
+    return " ".join([*env, *words])
+
+
+def _table(out: Console, ranking: Ranking, started: Mapping[str, Any], *, alone: bool) -> None:
+    metric = str(started["objective"]["metric"])
+    mark = "  SIMULATED: no claim about hardware" if started["simulated"] else ""
+    title = "" if alone else f"{ranking.title}  "
+    table = Table(title=f"{title}ranked by {metric}{mark}", title_justify="left")
+    varied = [key for key in started["varied"] if key not in {"runtime", "parallel"}]
+    left = ["runtime", "parallel", *(key.rpartition(".")[2] for key in varied)]
+    table.add_column("rank", justify="right")
+    for name in left:
+        table.add_column(escape(name))
+    shown = _throughput(metric)
+    right = ["GPUs", HEADERS[shown], "output tok/s", "TTFT ms p50/p99", "TPOT ms p50/p99", "score ± spread"]
+    for name in right:
+        table.add_column(name, justify="right")
+    table.add_column("status")
+    for row in ranking.rows:
+        values = _values(row.queued, ["runtime", "parallel", *varied])
+        table.add_row(str(row.rank or "–"), *map(escape, [*values, *_figures(row, shown)]))
+    out.print(table)
+
+
+def _throughput(metric: str) -> str:
+    """The throughput per GPU that is shown: the ranked one; beside a latency, total tokens."""
+    return metric if metric in HEADERS else "total_tokens_per_s_per_gpu"
+
+
+def _values(queued: Mapping[str, Any], keys: Sequence[str]) -> list[str]:
+    """The values of `keys` for one candidate: a preset's name, or what the command line gave."""
+    given = dict(override.split("=", 1) for override in queued["overrides"] if "=" in override)
+    return [str(given.get(key, queued["choices"].get(key, ""))) for key in keys]
+
+
+def _figures(row: Ranked, shown: str) -> list[str]:
+    metrics = row.finished["metrics"]
+    return [
+        str(row.queued["plan"]["gpus"] or "?"),
+        _number(metrics.get(shown, metrics.get(shown.removesuffix("_per_gpu")))),
+        _number(metrics.get("output_tokens_per_s")),
+        _pair(metrics, "ttft_ms"),
+        _pair(metrics, "tpot_ms"),
+        _score(row.finished),
+        _status(row.finished),
+    ]
+
+
+def _score(finished: Mapping[str, Any]) -> str:
+    """The median of the repeats, and half their range."""
+    repeats = finished["score_repeats"]
+    if finished["score"] is None:
+        return "–"
+    spread = f" ± {(max(repeats) - min(repeats)) / 2:.1f}" if len(repeats) > 1 else ""
+    return f"{_number(finished['score'])}{spread}"
+
+
+def _status(finished: Mapping[str, Any]) -> str:
+    failure = finished["failure"]
+    return f"{finished['status']}: {failure['kind']}" if failure else str(finished["status"])
+
+
+def _winner(out: Console, ranking: Ranking, objective: Mapping[str, Any], *, simulated: bool) -> None:
+    best = ranking.winner
+    if best is None:
+        out.print("no trial succeeded")
+        return
+    load, finished = best.finished["load"], best.finished
+    where = f"{load['mode']} {load['value']:g}"
+    mark = " (simulated)" if simulated else ""
+    out.print(
+        f"winner  {escape(best.queued['label'])}: {_number(finished['score'])} "
+        f"{_scored_metric(best, objective)} at {where}, median of {len(finished['score_repeats'])}{mark}",
+        soft_wrap=True,
+    )
+    if len(ranking.rows) > 1 and ranking.rows[1].rank is not None:
+        out.print(f"        {escape(_lead(best, ranking.rows[1], objective))}", soft_wrap=True)
+    if best.queued["plan"]["argv"]:
+        out.print(f"command {escape(engine_command(best.queued['plan']))}", soft_wrap=True)
+
+
+def _scored_metric(best: Ranked, objective: Mapping[str, Any]) -> str:
+    """What the score is: absolute where the number of GPUs is unknown."""
+    metric = str(objective["metric"])
+    return metric if best.queued["plan"]["gpus"] else metric.removesuffix("_per_gpu")
+
+
+def _lead(best: Ranked, second: Ranked, objective: Mapping[str, Any]) -> str:
+    """How far ahead the winner is, and whether the repeats allow to say so."""
+    direction = Direction(objective["direction"])
+    lead = gain(best.finished["score"], second.finished["score"], direction)
+    name = second.queued["label"]
+    first_repeats, other_repeats = best.finished["score_repeats"], second.finished["score_repeats"]
+    if len(first_repeats) < 2 or len(other_repeats) < 2:
+        return f"{lead:.1%} better than {name}; measured once each, so the noise is unknown"
+    if overlap(first_repeats, other_repeats):
+        return f"a tie with {name}: {lead:.1%} apart, within the range of their repeats"
+    return f"{lead:.1%} better than {name}; the ranges of their repeats do not overlap"
+
+
+def _failures(out: Console, rankings: Sequence[Ranking], folder: Path) -> None:
+    for row in (row for ranking in rankings for row in ranking.rows):
+        failure = row.finished["failure"]
+        if not failure:
+            continue
+        out.print(f"failed  {escape(row.queued['label'])}: {escape(failure['message'])}", soft_wrap=True)
+        for text in (failure["evidence"], failure["advice"]):
+            if text:
+                out.print(f"        {escape(text)}", soft_wrap=True)
+        out.print(f"        {folder / row.queued['folder']}", soft_wrap=True)
+
+
+def _rejected(out: Console, state: SweepState) -> None:
+    by_reason: dict[str, list[str]] = {}
+    for event in state.rejected:
+        for reason in event["reasons"]:
+            by_reason.setdefault(reason, []).append(" ".join(event["overrides"]))
+    for reason, candidates in by_reason.items():
+        out.print(f"rejected ({len(candidates)}) {escape(reason)}", soft_wrap=True)
+        out.print(f"        first: {escape(candidates[0])}", soft_wrap=True)
+    if state.duplicates:
+        out.print(f"duplicates ({len(state.duplicates)}): measured once each")
+
+
+def _notes(rankings: Sequence[Ranking]) -> list[str]:
+    rows = [row for ranking in rankings for row in ranking.rows]
+    notes = [note for row in rows for note in row.finished["notes"]]
+    if any(row.queued["plan"]["gpus"] == 0 for row in rows):
+        notes.append("the number of GPUs is unknown: absolute values are ranked; set gpus.count")
+    return list(dict.fromkeys(notes))
+
+
+def _pair(metrics: Mapping[str, float], name: str) -> str:
+    low, high = metrics.get(f"{name}_p50"), metrics.get(f"{name}_p99")
+    return "–" if low is None or high is None else f"{low:.1f}/{high:.1f}"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1f}"

@@ -1,0 +1,1 @@
+"""The journal, and MLflow as its mirror."""

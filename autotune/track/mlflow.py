@@ -1,0 +1,231 @@
+"""MLflow as a mirror of the journal: flat runs, one writer, one batch a trial.
+
+The writer is a thread that gets the journal's events; importing MLflow and writing to its store
+happen there, so that no trial waits for them. A store that fails costs a warning: the journal has
+everything, and resuming the sweep writes what is missing.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from autotune.places import local_store
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+Event = Mapping[str, Any]
+
+TERMINAL = {"measured": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
+"""MLflow's own run status for each of ours."""
+
+BATCH = 1000  # metrics in one log_batch. Source: MLflow 3.17 validation limits
+TAG_LIMIT = 5000  # characters. Source: the same
+
+
+class MlflowMirror:
+    """Gives events to the writer; `close` waits until all are written."""
+
+    def __init__(self, store: Store, *, earlier: Iterable[Event], warn: Callable[[str], None]) -> None:
+        self._store = store
+        self._warn = warn
+        self._queue: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        for event in earlier:
+            self._queue.put(event)
+        self._thread = threading.Thread(target=self._write_all, name="mlflow", daemon=True)
+
+    def start(self) -> None:
+        """Start the writer."""
+        self._thread.start()
+
+    def follow(self, event: Event) -> None:
+        """Take one event; progress is not mirrored."""
+        if event["event"] in HANDLERS:
+            self._queue.put(event)
+
+    def close(self) -> None:
+        """Wait until everything is written."""
+        self._queue.put(None)
+        self._thread.join()
+
+    def _write_all(self) -> None:
+        from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
+            writer = Writer(self._store)
+            while (event := self._queue.get()) is not None:
+                HANDLERS[event["event"]](writer, event)
+        except (MlflowException, SQLAlchemyError, OSError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            self._warn(
+                f"MLflow store {self._store.uri} cannot be written ({reason[:300]}): the results are "
+                f"in {self._store.folder / 'journal.jsonl'}; sweep.name={self._store.folder.name} "
+                "sweep.resume=true writes them once the store is back"
+            )
+
+
+class Store:
+    """Where runs go: the tracking URI, the experiment, and the sweep's folder of artifacts."""
+
+    def __init__(self, *, uri: str | None, experiment: str, folder: Path) -> None:
+        self.local = uri is None
+        self.root = local_store()
+        self.uri = uri or f"sqlite:///{self.root}/mlflow.db"
+        self.experiment = experiment
+        self.folder = folder
+
+
+class Writer:
+    """Writes events to one MLflow experiment; only ever used by one thread."""
+
+    def __init__(self, store: Store) -> None:
+        for noisy in ("mlflow", "alembic"):
+            logging.getLogger(noisy).setLevel(logging.WARNING)
+        from mlflow.tracking import MlflowClient
+
+        if store.local:
+            store.root.mkdir(parents=True, exist_ok=True)
+        self.store = store
+        self.client: MlflowClient = MlflowClient(tracking_uri=store.uri)
+        self.experiment_id = self._experiment()
+        self.queued: dict[int, Event] = {}
+        self.simulated = False
+        self.runs: dict[int, str] = {}  # trial -> run id
+        self.finished: set[int] = set()
+
+    def sweep_started(self, event: Event) -> None:
+        """Find the runs that an earlier process of this sweep wrote."""
+        self.simulated = bool(event["simulated"])
+        found = self.client.search_runs(
+            [self.experiment_id], f"tags.`autotune.sweep` = '{event['sweep']}'", max_results=5000
+        )
+        for run in found:
+            trial = int(run.data.tags["autotune.trial"])
+            self.runs[trial] = run.info.run_id
+            if run.info.status in TERMINAL.values():
+                self.finished.add(trial)
+
+    def trial_queued(self, event: Event) -> None:
+        """Remember what the run will need."""
+        self.queued[event["trial"]] = event
+
+    def trial_started(self, event: Event) -> None:
+        """Create the run: it begins when the GPUs are leased."""
+        from mlflow.entities import Param
+
+        trial = event["trial"]
+        if trial in self.runs:
+            return
+        queued, lease = self.queued[trial], event["lease"]
+        plan, devices = queued["plan"], ",".join(map(str, lease["indices"]))
+        gpu_info = {
+            "model": queued["params"]["gpu.model"],
+            "count": plan["gpus"],
+            "device_ids": lease["indices"],
+            "world_size": plan["world_size"],
+        }
+        tags = {
+            "autotune.sweep": event["sweep"],
+            "autotune.trial": str(trial),
+            "autotune.status": "running",
+            "autotune.signature": plan["signature"],
+            "autotune.simulated": str(self.simulated).lower(),
+            "autotune.gpu_info": json.dumps(gpu_info),
+            "autotune.image": plan["image"],
+            "autotune.node": lease["node"],
+        }
+        run = self.client.create_run(
+            self.experiment_id, start_time=_ms(event), tags=tags, run_name=queued["label"]
+        )
+        self.runs[trial] = run.info.run_id
+        params = {**queued["params"], "gpu.device_ids": devices}
+        self.client.log_batch(run.info.run_id, params=[Param(key, value) for key, value in params.items()])
+
+    def server_ready(self, event: Event) -> None:
+        """An engine that says it is a stand-in marks its run, wherever it runs."""
+        if event["simulated"] and event["trial"] not in self.finished:
+            self.client.set_tag(self.runs[event["trial"]], "autotune.simulated", "true")
+
+    def trial_finished(self, event: Event) -> None:
+        """Write metrics, tags and artifacts, and end the run."""
+        from mlflow.entities import RunTag
+
+        trial = event["trial"]
+        if trial in self.finished or trial not in self.runs:
+            return
+        run_id = self.runs[trial]
+        tags = {"autotune.status": event["status"]}
+        if event["failure"]:
+            tags["autotune.failure"] = event["failure"]["kind"]
+            tags["autotune.failure_message"] = event["failure"]["message"][:TAG_LIMIT]
+        if event["engine_version"]:
+            tags["autotune.engine_version"] = event["engine_version"]
+        metrics = _metrics(event)
+        for begin in range(0, len(metrics), BATCH):
+            self.client.log_batch(run_id, metrics=metrics[begin : begin + BATCH])
+        self.client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+        for path in self._artifacts(trial):
+            self.client.log_artifact(run_id, str(path))
+        self.client.set_terminated(run_id, TERMINAL[event["status"]], end_time=_ms(event))
+        self.finished.add(trial)
+
+    def sweep_finished(self, event: Event) -> None:
+        """Mark the winners, and nobody else."""
+        for trial, run_id in self.runs.items():
+            self.client.set_tag(run_id, "autotune.best", str(trial in event["winners"]).lower())
+
+    def _experiment(self) -> str:
+        found = self.client.get_experiment_by_name(self.store.experiment)
+        if found is not None:
+            return str(found.experiment_id)
+        place = f"file://{self.store.root}/artifacts" if self.store.local else None
+        return str(self.client.create_experiment(self.store.experiment, artifact_location=place))
+
+    def _artifacts(self, trial: int) -> Iterator[Path]:
+        folder = self.store.folder / self.queued[trial]["folder"]
+        for name in ("config.yaml", "plan.json", "engine.log", "measurements.json"):
+            if (folder / name).exists():
+                yield folder / name
+
+
+def _metrics(event: Event) -> list[Any]:
+    """The metrics at the chosen load once, and those of every load as a series over it."""
+    from mlflow.entities import Metric
+
+    stamp = _ms(event)
+    single = {
+        **event["metrics"],
+        "score": event["score"],
+        "startup_s": event["startup_s"],
+        "trial_s": event["trial_s"],
+        "gpu_seconds": event["gpu_seconds"],
+    }
+    rows = [(name, value, 0) for name, value in single.items()]
+    for result in event["by_load"]:
+        step = round(result["load"]["value"])
+        rows += [(f"by_load/{name}", value, step) for name, value in result["metrics"].items()]
+    return [Metric(name, value, stamp, step) for name, value, step in rows if value is not None]
+
+
+def _ms(event: Event) -> int:
+    """Time of an event in milliseconds since the epoch."""
+    moment = datetime.fromisoformat(str(event["time"]).replace("Z", "+00:00"))
+    return round(moment.timestamp() * 1000)
+
+
+HANDLERS: Mapping[str, Callable[[Writer, Event], None]] = {
+    "sweep_started": Writer.sweep_started,
+    "trial_queued": Writer.trial_queued,
+    "trial_started": Writer.trial_started,
+    "server_ready": Writer.server_ready,
+    "trial_finished": Writer.trial_finished,
+    "sweep_finished": Writer.sweep_finished,
+}

@@ -1,0 +1,76 @@
+"""Plans and outcomes as the journal writes them, and the parameters that MLflow shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from autotune.records import Candidate, Inventory, LoadResult, Outcome, Plan
+from autotune.schema import Config
+
+GROUPS = ("runtime", "model", "quant", "parallel", "serving", "workload", "benchmark", "deploy")
+"""Groups whose preset's name is a parameter; the fields of the middle four are parameters too."""
+
+DETAILED = ("quant", "parallel", "serving", "workload")
+
+
+def plan_record(plan: Plan) -> dict[str, Any]:
+    """Return a plan as plain data."""
+    return {
+        "runtime": plan.runtime,
+        "runtime_version": plan.runtime_version,
+        "argv": list(plan.argv),
+        "env": dict(plan.env),
+        "gpus": plan.gpus,
+        "world_size": plan.world_size,
+        "image": plan.image,
+        "signature": plan.signature,
+        "notes": list(plan.notes),
+    }
+
+
+def finished_record(outcome: Outcome) -> dict[str, Any]:
+    """Return the fields of `trial_finished`."""
+    best = outcome.best
+    return {
+        "status": outcome.status.value,
+        "failure": asdict(outcome.failure) if outcome.failure else None,
+        "score": best.score if best else None,
+        "score_repeats": list(best.score_repeats) if best else [],
+        "load": _load(best) if best else None,
+        "metrics": dict(best.metrics) if best else {},
+        "by_load": [
+            {"load": _load(item), "score": item.score, "metrics": dict(item.metrics)}
+            for item in outcome.results
+        ],
+        "startup_s": outcome.startup_s,
+        "trial_s": outcome.trial_s,
+        "gpu_seconds": outcome.gpu_seconds,
+        "engine_version": outcome.engine_version,
+        "notes": list(outcome.notes),
+    }
+
+
+def trial_params(candidate: Candidate, config: Config, plan: Plan, inventory: Inventory) -> dict[str, str]:
+    """Return the resolved choices, by the names of contract section 3."""
+    params = {group: candidate.choices[group] for group in GROUPS if group in candidate.choices}
+    for group in DETAILED:
+        params |= _flat(group, candidate.config[group])
+    params |= _flat("runtime.args", config.runtime.args)
+    return params | {
+        "runtime.version": plan.runtime_version,
+        "model.path": config.model.path,
+        "gpu.model": inventory.model,
+        "gpu.count": str(plan.gpus),
+        "gpu.world_size": str(plan.world_size),
+        "argv": " ".join(plan.argv),
+    }
+
+
+def _flat(prefix: str, values: Mapping[str, Any]) -> dict[str, str]:
+    return {f"{prefix}.{name}": str(value) for name, value in values.items() if value is not None}
+
+
+def _load(result: LoadResult) -> dict[str, Any]:
+    return {"mode": result.load.mode.value, "value": result.load.value}

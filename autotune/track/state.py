@@ -1,0 +1,83 @@
+"""What a journal says about its sweep: the trials, and how each ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from autotune.records import Status
+
+
+@dataclass(slots=True, kw_only=True)
+class TrialState:
+    """One trial as its events tell it; `queued`, `started` and `finished` are those events."""
+
+    number: int
+    queued: Mapping[str, Any]
+    started: Mapping[str, Any] | None = None
+    finished: Mapping[str, Any] | None = None
+
+    @property
+    def status(self) -> str:
+        """The final status; `running` or `queued` before that."""
+        if self.finished is not None:
+            return str(self.finished["status"])
+        return "running" if self.started is not None else "queued"
+
+    @property
+    def signature(self) -> str:
+        """What the engine and its traffic are, as one value."""
+        return str(self.queued["plan"]["signature"])
+
+    @property
+    def score(self) -> float | None:
+        """The objective's metric, None for a trial that was not measured."""
+        return None if self.finished is None else self.finished.get("score")
+
+    def is_done(self, retry: str | None) -> bool:
+        """Whether a resumed sweep leaves it as it is; `retry` names failures to run again."""
+        if self.finished is None or self.status == Status.INTERRUPTED.value:
+            return False
+        failure = self.finished.get("failure") or {}
+        wanted = {"failed", failure.get("kind")}
+        return not (self.status == Status.FAILED.value and retry in wanted)
+
+
+@dataclass(slots=True, kw_only=True)
+class SweepState:
+    """A whole sweep, rebuilt from its events."""
+
+    started: Mapping[str, Any] | None = None
+    trials: dict[int, TrialState] = field(default_factory=dict)
+    rejected: list[Mapping[str, Any]] = field(default_factory=list)
+    duplicates: list[Mapping[str, Any]] = field(default_factory=list)
+
+    def apply(self, event: Mapping[str, Any]) -> None:
+        """Take one more event in; those that change no outcome are passed over."""
+        kind, number = event["event"], event.get("trial")
+        if kind == "sweep_started":
+            self.started = event
+            self.rejected, self.duplicates = [], []
+        elif kind == "candidate_rejected":
+            self.rejected.append(event)
+        elif kind == "candidate_duplicate":
+            self.duplicates.append(event)
+        elif kind == "trial_queued":
+            self.trials[event["trial"]] = TrialState(number=event["trial"], queued=event)
+        elif kind == "trial_started" and number in self.trials:
+            self.trials[number].started = event
+        elif kind == "trial_finished" and number in self.trials:
+            self.trials[number].finished = event
+
+    def latest(self) -> list[TrialState]:
+        """Return one trial for each signature: a later attempt stands for the earlier ones."""
+        return list({trial.signature: trial for trial in self.trials.values()}.values())
+
+
+def state_of(events: Iterable[Mapping[str, Any]]) -> SweepState:
+    """Return the state after `events`."""
+    state = SweepState()
+    for event in events:
+        state.apply(event)
+    return state
