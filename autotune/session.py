@@ -1,0 +1,175 @@
+"""From a checked command to an exit status: opens the sweep, hands over to Hydra, prints the end."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import hydra as hydra_module
+from hydra._internal.hydra import Hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from autotune import compose, processes
+from autotune.active import activate, active
+from autotune.cli import complain
+from autotune.errors import ConfigError, InfrastructureError
+from autotune.places import conf_dir
+from autotune.prepare import Prepared, prepare, unused_name
+from autotune.report.live import LiveView, PlainView, create_view
+from autotune.report.render import console, render
+from autotune.schema import Direction
+from autotune.score.ranking import Ranking, rank
+from autotune.sweep import Settings, Sweep
+from autotune.track.journal import read
+from autotune.track.mlflow import MlflowMirror, Store
+
+OUTPUTS = Path("outputs")
+
+
+def run_session(
+    words: Sequence[str],
+    *,
+    multirun: bool,
+    config_dir: str | None,
+    config_name: str,
+    command: Sequence[str],
+) -> int:
+    """Check the command, run it, and return its exit status."""
+    try:
+        with compose.hydra_on(config_dir) as hydra:
+            prepared = prepare(hydra, words, multirun=multirun, config_name=config_name)
+            sweep = Sweep(_settings(prepared, command))
+            with activate(sweep):
+                return _run(hydra, sweep, prepared, multirun=multirun, config_name=config_name)
+    except ConfigError as error:
+        return complain(error.problems)
+    except InfrastructureError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted before anything was started", file=sys.stderr)  # noqa: T201
+        return 130
+
+
+def hydra_alone(words: Sequence[str]) -> None:
+    """Let Hydra answer flags that run nothing."""
+    sys.argv = ["autotune", *words]
+    base = {"version_base": None} if compose.IS_HYDRA_1_3 else {}
+    hydra_module.main(**base, config_path=str(conf_dir()), config_name=compose.CONFIG_NAME)(_task)()
+
+
+def _settings(prepared: Prepared, command: Sequence[str]) -> Settings:
+    name = prepared.config.sweep.name or unused_name(datetime.now().astimezone(), OUTPUTS)
+    return Settings(
+        name=name,
+        folder=OUTPUTS / name,
+        config=prepared.config,
+        inventory=prepared.inventory,
+        command=tuple(command),
+        varied=prepared.varied,
+        env=dict(os.environ),
+        candidates=prepared.candidates,
+    )
+
+
+def _run(hydra: Hydra, sweep: Sweep, prepared: Prepared, *, multirun: bool, config_name: str) -> int:
+    out = console()
+    view = create_view(out)
+    store = Store(
+        uri=prepared.config.tracking.uri,
+        experiment=prepared.config.tracking.experiment,
+        folder=sweep.settings.folder,
+    )
+    mirror = MlflowMirror(store, earlier=list(read(sweep.journal.path)), warn=view.say)
+    sweep.journal.follow(mirror.follow)
+    sweep.journal.follow(view.follow)
+    mirror.start()
+    view.start()
+    overrides = [*prepared.overrides, f"++sweep.name={sweep.settings.name}"]
+    launch = hydra.multirun if multirun else hydra.run
+    try:
+        with _signals(sweep, view):
+            sweep.begin()
+            launch(config_name=config_name, task_function=_task, overrides=overrides)
+            rankings = _finish(sweep)
+            mirror.close()
+    finally:
+        view.stop()
+        sweep.close()
+    render(out, sweep.state, rankings, folder=sweep.settings.folder, store=_shown(store))
+    if sweep.stop.is_set():
+        print(resume_advice(sweep), file=sys.stderr)  # noqa: T201
+        return 130
+    return 0 if any(ranking.winner for ranking in rankings) else 1
+
+
+def _task(config: DictConfig) -> float | None:
+    """One trial in the ordinary way: a single run, or a job of Hydra's basic launcher."""
+    from hydra_plugins.autotune_launchers._scheduler import Scheduler
+
+    sweep = active()
+    scheduler = Scheduler(sweep)
+    admission = scheduler.submit(compose.candidate_of(config, HydraConfig.get()))
+    while scheduler.wait_any() is not None:
+        pass
+    number = admission.job.number if admission.job is not None else admission.trial
+    return None if number is None else sweep.trial(number).score
+
+
+def _finish(sweep: Sweep) -> list[Ranking]:
+    """Rank what was measured, and write the end of the sweep."""
+    trials = [
+        (trial.number, trial.queued, trial.finished)
+        for trial in sweep.state.latest()
+        if trial.finished is not None
+    ]
+    rankings = rank(trials, Direction(sweep.settings.config.objective.direction.value))
+    sweep.journal.write(
+        "sweep_finished",
+        status="interrupted" if sweep.stop.is_set() else "finished",
+        winners=[ranking.winner.trial for ranking in rankings if ranking.winner],
+        trials=len(trials),
+        rejected=len(sweep.state.rejected),
+        duplicates=len(sweep.state.duplicates),
+    )
+    return rankings
+
+
+def resume_advice(sweep: Sweep) -> str:
+    """Return how to go on after an interruption."""
+    words = [w for w in sweep.settings.command if not w.startswith(("sweep.name=", "sweep.resume="))]
+    again = shlex.join([*words, f"sweep.name={sweep.settings.name}", "sweep.resume=true"])
+    return f"interrupted; everything started was stopped. To go on:\n  {again}"
+
+
+def _shown(store: Store) -> str:
+    return f"mlruns/mlflow.db, experiment {store.experiment}" if store.local else store.uri
+
+
+@contextmanager
+def _signals(sweep: Sweep, view: LiveView | PlainView) -> Iterator[None]:
+    """The first Ctrl-C (or SIGTERM, or a closed terminal) ends the sweep in order, the second at once."""
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        if sweep.stop.is_set():
+            processes.kill_all()
+            os._exit(130)
+        sweep.stop.set()
+        view.say("stopping: engines are ended, results are kept (again: at once)")
+
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before: dict[int, Any] = {number: signal.signal(number, handle) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,290 @@
+"""One trial: start an engine, measure it at every load, score. Never raises for a trial's sake.
+
+This is the only place that turns exceptions into outcomes.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from autotune.benchmark import create_benchmark
+from autotune.benchmark.protocol import Benchmark, MeasureRequest, Progress
+from autotune.deploy.protocol import Deployer, Order, Ready, Server
+from autotune.errors import InfrastructureError, Interrupted, TrialError
+from autotune.records import (
+    Candidate,
+    Failure,
+    Lease,
+    Load,
+    Measurement,
+    Mode,
+    Outcome,
+    Plan,
+    Status,
+    Traffic,
+)
+from autotune.schema import Config, WorkloadConfig
+from autotune.score.objective import best_result, summarize
+
+Emit = Callable[..., None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A trial to run: its number in the sweep, and everything that is known of it beforehand."""
+
+    number: int
+    candidate: Candidate
+    config: Config
+    plan: Plan
+    label: str
+    folder: Path
+
+    @property
+    def width(self) -> int:
+        """GPUs to lease; none for an engine that someone else runs."""
+        return 0 if self.config.deploy.url is not None else self.plan.gpus
+
+
+@dataclass(slots=True)
+class _Progress:
+    """What a trial has so far; kept whatever happens next."""
+
+    ready: Ready | None = None
+    measurements: list[Measurement] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """A job with its lease and its surroundings; `emit` writes an event of this trial."""
+
+    job: Job
+    lease: Lease
+    deployer: Deployer
+    env: Mapping[str, str]
+    cancelled: threading.Event
+    emit: Emit
+    clock: Callable[[], float] = time.monotonic
+
+    def run(self) -> Outcome:
+        """Return what the trial ended as; the engine is gone then.
+
+        Raises: InfrastructureError if the sweep itself cannot go on.
+        """
+        began = self.clock()
+        progress = _Progress()
+        status, failure = Status.MEASURED, None
+        try:
+            self._measure(progress)
+        except Interrupted:
+            status = Status.INTERRUPTED
+        except TrialError as error:
+            status, failure = Status.FAILED, _failure(error)
+        except InfrastructureError:
+            raise
+        except Exception as error:  # noqa: BLE001  (a defect of ours ends this trial, not the sweep)
+            self._keep(traceback.format_exc())
+            message = f"autotune itself failed: {type(error).__name__}: {error}"
+            status, failure = Status.FAILED, Failure(kind="unknown", message=message)
+        return self._outcome(progress, status, failure, self.clock() - began)
+
+    def _measure(self, progress: _Progress) -> None:
+        order = Order(
+            candidate=self.job.candidate,
+            config=self.job.config,
+            plan=self.job.plan,
+            lease=self.lease,
+            folder=self.job.folder,
+            env=self.env,
+            cancelled=self.cancelled,
+        )
+        if self.cancelled.is_set():
+            raise Interrupted
+        server = self.deployer.start(order)
+        try:
+            progress.ready = server.ready()
+            progress.notes.extend(progress.ready.notes)
+            self.emit(
+                "server_ready",
+                startup_s=progress.ready.startup_s,
+                engine_version=progress.ready.engine_version,
+                simulated=progress.ready.simulated,
+                url=progress.ready.endpoint.url,
+            )
+            self._measure_loads(server, progress.ready, progress)
+        finally:
+            server.stop()
+
+    def _measure_loads(self, server: Server, ready: Ready, progress: _Progress) -> None:
+        """Every repeat goes over all loads, so that a drift shows as spread and not as a winner."""
+        client = server.client(create_benchmark(self.job.config.benchmark))
+        repeats = 1 if self.deployer.recorded else self.job.config.measure.repeats
+        loads = loads_of(self.job.config.workload)
+        missing: list[Load] = []
+        with _StopsWith(self.cancelled, client):
+            for repeat in range(repeats):
+                for load in (load for load in loads if load not in missing):
+                    try:
+                        measurement = client.measure(self._request(ready, load, repeat))
+                    except TrialError as error:
+                        if error.kind == "no_row":
+                            missing.append(load)
+                            continue
+                        raise server.death() or error from error
+                    progress.measurements.append(measurement)
+                    self._emit_measured(measurement)
+        if len(missing) == len(loads):
+            raise TrialError("no_row", "the table has no row for any load of this candidate")
+        progress.notes.extend(f"{load}: not in the table, left out" for load in missing)
+
+    def _request(self, ready: Ready, load: Load, repeat: int) -> MeasureRequest:
+        def report(progress: Progress) -> None:
+            self.emit(
+                "benchmark_progress",
+                load=load_record(load),
+                repeat=repeat,
+                phase=progress.phase,
+                requests_completed=progress.requests_completed,
+                requests_failed=progress.requests_failed,
+                requests_total=progress.requests_total,
+            )
+
+        return MeasureRequest(
+            endpoint=ready.endpoint,
+            traffic=traffic_of(self.job.config.workload),
+            load=load,
+            repeat=repeat,
+            out_dir=self.job.folder,
+            on_progress=report,
+            timeout_s=self.job.config.benchmark.request_timeout_s,
+        )
+
+    def _emit_measured(self, measurement: Measurement) -> None:
+        self.emit(
+            "measured",
+            load=load_record(measurement.load),
+            repeat=measurement.repeat,
+            metrics=dict(measurement.metrics),
+            requests_completed=measurement.requests_completed,
+            requests_failed=measurement.requests_failed,
+            errors=dict(measurement.errors),
+            duration_s=measurement.duration_s,
+        )
+
+    def _outcome(
+        self, progress: _Progress, status: Status, failure: Failure | None, elapsed_s: float
+    ) -> Outcome:
+        config, ready = self.job.config, progress.ready
+        gpus = self.job.plan.gpus
+        price = config.gpus.usd_per_hour
+        results = summarize(progress.measurements, config.objective, gpus, price=price)
+        best = best_result(results, config.objective) if status is Status.MEASURED else None
+        if status is Status.MEASURED and best is None:
+            status = Status.FAILED
+            failure = Failure(
+                kind="benchmark_failed",
+                message=f"{config.objective.metric} was not measured at load {config.objective.load}",
+            )
+        self._keep_measurements(progress.measurements)
+        if self.deployer.recorded:
+            measured_s = sum(item.duration_s for item in progress.measurements)
+            elapsed_s = measured_s + (ready.startup_s if ready else 0.0)
+        return Outcome(
+            status=status,
+            failure=failure,
+            results=results,
+            best=best,
+            startup_s=ready.startup_s if ready else None,
+            trial_s=elapsed_s,
+            gpu_seconds=elapsed_s * gpus,
+            engine_version=ready.engine_version if ready else None,
+            notes=tuple(dict.fromkeys([*self.job.plan.notes, *progress.notes])),
+        )
+
+    def _keep_measurements(self, measurements: Sequence[Measurement]) -> None:
+        """Write `measurements.json`: every measurement with its per-request records, which it replaces."""
+        if not measurements:
+            return
+        rows = [
+            {
+                "load": load_record(item.load),
+                "repeat": item.repeat,
+                "metrics": dict(item.metrics),
+                "errors": dict(item.errors),
+                "duration_s": item.duration_s,
+                "requests": json.loads(item.raw.read_text()) if item.raw else [],
+            }
+            for item in measurements
+        ]
+        self.job.folder.mkdir(parents=True, exist_ok=True)
+        (self.job.folder / "measurements.json").write_text(json.dumps(rows))
+        for item in measurements:
+            if item.raw is not None:
+                item.raw.unlink()
+
+    def _keep(self, text: str) -> None:
+        self.job.folder.mkdir(parents=True, exist_ok=True)
+        with (self.job.folder / "autotune-error.log").open("a") as file:
+            file.write(text)
+
+
+class _StopsWith:
+    """While open, a set `cancelled` stops the client at once."""
+
+    def __init__(self, cancelled: threading.Event, client: Benchmark) -> None:
+        self._cancelled = cancelled
+        self._client = client
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_error: object) -> None:
+        self._closed.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._closed.wait(0.1):
+            if self._cancelled.is_set():
+                self._client.stop()
+                return
+
+
+def loads_of(workload: WorkloadConfig) -> list[Load]:
+    """Return the loads of a workload, in their order, each once."""
+    mode = Mode(workload.mode.value)
+    return [Load(mode=mode, value=float(value)) for value in dict.fromkeys(workload.loads)]
+
+
+def load_record(load: Load) -> dict[str, Any]:
+    """Return a load as the journal writes it."""
+    return {"mode": load.mode.value, "value": load.value}
+
+
+def traffic_of(workload: WorkloadConfig) -> Traffic:
+    """Return the requests of a workload as load clients get them."""
+    return Traffic(
+        endpoint=workload.endpoint.value,
+        input_tokens=workload.input_tokens,
+        output_tokens=workload.output_tokens,
+        input_spread=workload.input_spread,
+        output_spread=workload.output_spread,
+        requests_per_load=workload.requests_per_load,
+        min_requests=workload.min_requests,
+        warmup_requests=workload.warmup_requests,
+        ignore_eos=workload.ignore_eos,
+        seed=workload.seed,
+    )
+
+
+def _failure(error: TrialError) -> Failure:
+    return Failure(kind=error.kind, message=error.message, evidence=error.evidence, advice=error.advice)

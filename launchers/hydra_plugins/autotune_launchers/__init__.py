@@ -1,0 +1,1 @@
+"""Hydra's shells over autotune's scheduler and search."""

@@ -1,0 +1,305 @@
+"""Whole sweeps through the command line, on a stand-in engine program: what a user sees, and what is left."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autotune.track.journal import read
+
+ROOT = Path(__file__).parents[1]
+STANDINS = Path(__file__).parent / "standins"
+
+
+class Shop:
+    """A working directory with a stand-in engine, a model folder, and what happened there."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (folder / "model").mkdir()
+        self.pids = folder / "pids"
+        self.pids.touch()
+
+    def words(self, *words: str, mode: str = "ok") -> list[str]:
+        """The command line of a sweep on the stand-in."""
+        return [
+            *words,
+            "runtime=vllm",
+            "runtime.version=0.32.0",
+            "deploy=process",
+            f"deploy.bin={STANDINS}",
+            f"model.path={self.folder / 'model'}",
+            "model.heads=null",
+            "gpus=cpu",
+            "gpus.count=2",
+            "workload=tiny",
+            "workload.loads=[2]",
+            "workload.min_requests=4",
+            "workload.requests_per_load=2",
+            "measure.repeats=2",
+            f"runtime.env.STANDIN={mode}",
+            f"runtime.env.STANDIN_PIDS={self.pids}",
+        ]
+
+    def start(self, words: list[str]) -> subprocess.Popen[str]:
+        """Start a command as a user would."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "autotune", *words],
+            cwd=self.folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run(self, words: list[str]) -> tuple[int, str, str]:
+        """Run a command to its end: exit status, standard output, standard error."""
+        with self.start(words) as process:
+            out, err = process.communicate(timeout=120)
+        return process.returncode, out, err
+
+    def events(self, sweep: str) -> list[dict[str, Any]]:
+        """The journal of a sweep, empty before there is one."""
+        path = self.folder / "outputs" / sweep / "journal.jsonl"
+        return list(read(path)) if path.exists() else []
+
+    def finished(self, sweep: str) -> list[dict[str, Any]]:
+        """The ends of its trials, in their order."""
+        ends = [event for event in self.events(sweep) if event["event"] == "trial_finished"]
+        return sorted(ends, key=lambda event: int(event["trial"]))
+
+    def left_over(self) -> list[int]:
+        """The stand-ins that still run."""
+        return [pid for pid in map(int, self.pids.read_text().split()) if _runs(pid)]
+
+    def tags(self, key: str) -> list[str]:
+        """The values of a tag over all runs in the store."""
+        with sqlite3.connect(self.folder / "mlruns" / "mlflow.db") as store:
+            rows = store.execute("select value from tags where key = ? order by run_uuid", (key,))
+            values = [str(row[0]) for row in rows]
+        store.close()
+        return sorted(values)
+
+
+@pytest.fixture
+def shop(tmp_path: Path, with_store: Callable[[Path], Path]) -> Shop:
+    """A working directory of its own."""
+    return Shop(with_store(tmp_path))
+
+
+def test_a_sweep_over_real_http(shop: Shop) -> None:
+    """Two servers are started, measured, ranked, recorded and gone; a CPU engine is not simulated."""
+    words = shop.words("-m", "sweep.name=s", "runtime.args.max_num_seqs=1,32")
+    status, out, err = shop.run(words)
+    assert (status, err) == (0, "")
+    assert [event["status"] for event in shop.finished("s")] == ["measured", "measured"]
+    assert re.search(r"winner  max_num_seqs=(1|32): ", out)
+    assert "--max-num-seqs" in out
+    assert "python -m autotune ui" in out
+    assert "SIMULATED" not in out
+    assert shop.left_over() == []
+    assert shop.tags("autotune.status") == ["measured", "measured"]
+    assert shop.tags("autotune.simulated") == ["false", "false"]
+    assert shop.tags("autotune.best") == ["false", "true"]
+    assert shop.tags("autotune.engine_version") == ["0.32.0+standin"] * 2
+
+
+def test_every_event_is_as_documented(shop: Shop) -> None:
+    """The journal of a sweep with every kind of end holds to its schema."""
+    import jsonschema
+
+    schema = json.loads((ROOT / "autotune" / "track" / "journal.schema.json").read_text())
+    validator = jsonschema.Draft202012Validator(schema)
+    good = shop.words("-m", "sweep.name=s", "parallel=tp1,tp2,tp4", "runtime.args.max_num_seqs=8,8")
+    bad = shop.words("sweep.name=f", mode="exit")
+    assert (shop.run(good)[0], shop.run(bad)[0]) == (0, 1)
+    events = [*shop.events("s"), *shop.events("f")]
+    problems = [str(error.message)[:200] for event in events for error in validator.iter_errors(event)]
+    assert problems == []
+    documented = set(schema["properties"]["event"]["enum"])
+    assert {event["event"] for event in events} == documented
+
+
+@pytest.mark.parametrize(
+    ("mode", "extra", "kind", "words"),
+    [
+        pytest.param("exit", [], "bad_arguments", "unrecognized arguments: --bogus", id="exits at once"),
+        pytest.param("hang", ["deploy.startup_timeout_s=1"], "startup_timeout", "was not ready within 1 s", id="never ready"),
+        pytest.param("errors", [], "all_requests_failed", "the stand-in fails every request", id="500 to everything"),
+        pytest.param("dies", [], "cuda_oom", "CUDA out of memory", id="dies while measured"),
+    ],
+)  # fmt: skip
+def test_a_failing_engine_is_a_result(mode: str, extra: list[str], kind: str, words: str, shop: Shop) -> None:
+    """Its kind and its evidence are told, nothing is left, and the status says that no trial succeeded."""
+    status, out, err = shop.run([*shop.words("sweep.name=s", mode=mode), *extra])
+    assert (status, err) == (1, "")
+    [end] = shop.finished("s")
+    assert end["failure"]["kind"] == kind
+    assert words in out
+    assert "Traceback" not in out
+    assert shop.left_over() == []
+    assert shop.tags("autotune.failure") == [kind]
+
+
+def test_the_sweep_goes_on_after_a_failure(shop: Shop) -> None:
+    """One bad configuration does not end the sweep."""
+    words = shop.words("-m", "sweep.name=s", "runtime.env.STANDIN=exit,ok", "launcher.max_parallel=1")
+    words.remove("runtime.env.STANDIN=ok")
+    status, _out, _err = shop.run(words)
+    assert status == 0
+    assert [event["status"] for event in shop.finished("s")] == ["failed", "measured"]
+
+
+def test_an_engine_that_ignores_sigterm_is_ended(shop: Shop) -> None:
+    """SIGKILL reaches it and its child."""
+    words = [*shop.words("sweep.name=s", mode="stubborn"), "deploy.stop_timeout_s=0.2"]
+    assert shop.run(words)[0] == 0
+    assert len(shop.pids.read_text().split()) == 2
+    assert shop.left_over() == []
+
+
+@pytest.mark.parametrize(
+    ("mode", "moment", "sent"),
+    [
+        pytest.param("hang", "trial_started", signal.SIGINT, id="Ctrl-C during start-up"),
+        pytest.param("ok", "server_ready", signal.SIGINT, id="Ctrl-C while measuring"),
+        pytest.param("ok", "server_ready", signal.SIGTERM, id="SIGTERM while measuring"),
+    ],
+)
+def test_an_interruption_leaves_nothing_and_says_how_to_go_on(
+    mode: str, moment: str, sent: signal.Signals, shop: Shop
+) -> None:
+    """Exit status 130, no process, and the same command resumes: nothing runs twice."""
+    words = shop.words(
+        "-m", "sweep.name=s", "runtime.args.max_num_seqs=1,2", "launcher.max_parallel=1", mode=mode
+    )
+    slow = [*words, "workload.requests_per_load=2000", "runtime.env.STANDIN_PAUSE=0.05"]
+    with shop.start(slow) as process:
+        _until(lambda: moment in {event["event"] for event in shop.events("s")})
+        _until(lambda: bool(shop.pids.read_text()))
+        process.send_signal(sent)
+        _out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert shop.left_over() == []
+    assert "sweep.name=s sweep.resume=true" in err
+    assert shop.finished("s")[0]["status"] == "interrupted"
+    assert shop.tags("autotune.status") == ["interrupted"]
+    again = [*shop.words(*words[:3], "launcher.max_parallel=1"), "sweep.resume=true"]
+    status, out, _err = shop.run(again)
+    assert status == 0
+    assert "max_num_seqs=1" in out
+    measured = [event for event in shop.finished("s") if event["status"] == "measured"]
+    assert len(measured) == 2
+
+
+def test_resuming_a_finished_sweep_measures_nothing_again(shop: Shop) -> None:
+    """Finished trials stand; failed ones run again only when asked."""
+    words = shop.words("-m", "sweep.name=s", "runtime.args.max_num_seqs=1,2")
+    assert shop.run(words)[0] == 0
+    status, out, _err = shop.run([*words, "sweep.resume=true"])
+    assert status == 0
+    assert "winner" in out
+    assert len(shop.finished("s")) == 2
+    assert len(shop.tags("autotune.status")) == 2
+
+
+def test_failed_trials_run_again_when_asked(shop: Shop) -> None:
+    """`sweep.retry=failed` gives them another attempt."""
+    words = shop.words("sweep.name=s", mode="exit")
+    assert shop.run(words)[0] == 1
+    assert shop.run([*words, "sweep.resume=true"])[0] == 1
+    assert len(shop.finished("s")) == 1
+    assert shop.run([*words, "sweep.resume=true", "sweep.retry=failed"])[0] == 1
+    assert len(shop.finished("s")) == 2
+
+
+def test_an_engine_of_someone_else_is_measured_and_left_alone(shop: Shop) -> None:
+    """`deploy.url` starts nothing, ranks per GPU by `gpus.count`, and stops nothing."""
+    port = _free_port()
+    env = {**os.environ, "STANDIN_PIDS": str(shop.pids)}
+    argv = [sys.executable, str(STANDINS / "vllm"), "serve", "--port", str(port)]
+    with subprocess.Popen(argv, env=env) as engine:
+        _until(lambda: _answers(port))
+        status, out, err = shop.run([*shop.words("sweep.name=s"), f"deploy.url=http://127.0.0.1:{port}/v1"])
+        running = engine.poll() is None
+        engine.kill()
+    assert (status, err) == (0, "")
+    assert running
+    assert "winner" in out
+    [end] = shop.finished("s")
+    metrics = end["metrics"]
+    assert metrics["total_tokens_per_s_per_gpu"] == pytest.approx(metrics["total_tokens_per_s"] / 2)
+
+
+def test_an_unknown_number_of_gpus_is_warned_of(shop: Shop) -> None:
+    """Absolute values rank then, and a note says so."""
+    port = _free_port()
+    env = {**os.environ, "STANDIN_PIDS": str(shop.pids)}
+    argv = [sys.executable, str(STANDINS / "vllm"), "serve", "--port", str(port)]
+    words = [word for word in shop.words("sweep.name=s") if word != "gpus.count=2"]
+    with subprocess.Popen(argv, env=env) as engine:
+        _until(lambda: _answers(port))
+        status, out, _err = shop.run([*words, "gpus.count=null", f"deploy.url=http://127.0.0.1:{port}"])
+        engine.kill()
+    assert status == 0
+    assert "the number of GPUs is unknown: absolute values are ranked" in out
+
+
+def test_the_recorded_configuration_is_complete(shop: Shop) -> None:
+    """`config.yaml`, `plan.json`, the engine's log and raw measurements are kept, also in MLflow."""
+    assert shop.run(shop.words("sweep.name=s"))[0] == 0
+    trial = shop.folder / "outputs" / "s" / "trial-0"
+    names = {"config.yaml", "plan.json", "engine.log", "measurements.json"}
+    assert names <= {path.name for path in trial.iterdir()}
+    [artifacts] = (shop.folder / "mlruns" / "artifacts").glob("*/artifacts")
+    assert names == {path.name for path in artifacts.iterdir()}
+    rows = json.loads((trial / "measurements.json").read_text())
+    assert [row["repeat"] for row in rows] == [0, 1]
+    assert all(len(row["requests"]) >= 4 for row in rows)
+
+
+def test_a_secret_in_the_environment_is_written_nowhere(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Engines inherit it; journal, configuration, log and store do not hold it."""
+    monkeypatch.setenv("HF_TOKEN", "hf_planted_secret")
+    assert shop.run(shop.words("sweep.name=s"))[0] == 0
+    files = [path for path in shop.folder.rglob("*") if path.is_file()]
+    assert [path for path in files if b"hf_planted_secret" in path.read_bytes()] == []
+
+
+def _until(true: Callable[[], bool], timeout_s: float = 60.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not true():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
+
+
+def _runs(pid: int) -> bool:
+    """Whether a process runs; a zombie that nobody reaps does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def _free_port() -> int:
+    from autotune.deploy.probe import free_port
+
+    return free_port()
+
+
+def _answers(port: int) -> bool:
+    from autotune.deploy.probe import status
+
+    return status(f"http://127.0.0.1:{port}", "/health", 1.0) == 200
