@@ -1,0 +1,94 @@
+"""Checks a sweep of `max_num_seqs=1,32` on a real engine: `check_real_engine.py outputs/NAME`."""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+from pathlib import Path
+from typing import Any
+
+from autotune.track.journal import read
+
+RATIO = 1.5  # the least by which 32 sequences must beat 1; measured here: 3 and more
+
+
+def main(folder: Path) -> int:
+    """Print what holds and what does not; return the exit status."""
+    events = list(read(folder / "journal.jsonl"))
+    queued = {event["trial"]: event for event in events if event["event"] == "trial_queued"}
+    ends = {event["trial"]: event for event in events if event["event"] == "trial_finished"}
+    by_value = {_sequences(queued[trial]): (queued[trial], end) for trial, end in ends.items()}
+    checks = [
+        ("both trials were measured", sorted(by_value) == ["1", "32"] and _all_measured(ends)),
+        ("32 sequences beat 1 by the ratio", _ratio(by_value) > RATIO),
+        ("32 won", _winner(events) == by_value["32"][0]["trial"]),
+        ("the argv is recorded", all(_argv_holds(value, queued) for value, (queued, _) in by_value.items())),
+        ("the engine told its version", all(e["engine_version"].startswith("0.32.0") for e in ends.values())),
+        ("tokens are counted by the engine", all(_counts(end) for end in ends.values())),
+        ("the store says real", _tag(folder, "autotune.simulated") == ["false", "false"]),
+        ("no engine is left", _engines() == []),
+    ]
+    for name, holds in checks:
+        print(f"{'ok  ' if holds else 'FAIL'} {name}")
+    print(f"ratio of total tokens/s, 32 to 1 sequences: {_ratio(by_value):.2f} (must be above {RATIO})")
+    return 0 if all(holds for _, holds in checks) else 1
+
+
+def _sequences(queued: dict[str, Any]) -> str:
+    words = queued["plan"]["argv"]
+    return str(words[words.index("--max-num-seqs") + 1])
+
+
+def _all_measured(ends: dict[int, dict[str, Any]]) -> bool:
+    return all(end["status"] == "measured" and len(end["score_repeats"]) >= 3 for end in ends.values())
+
+
+def _ratio(by_value: dict[str, Any]) -> float:
+    """Medians of the repeats."""
+    return float(by_value["32"][1]["score"] / by_value["1"][1]["score"])
+
+
+def _winner(events: list[dict[str, Any]]) -> int | None:
+    return next((e["winners"][0] for e in events if e["event"] == "sweep_finished" and e["winners"]), None)
+
+
+def _argv_holds(value: str, queued: dict[str, Any]) -> bool:
+    argv = " ".join(map(str, queued["plan"]["argv"]))
+    wanted = (
+        "vllm serve ",
+        "--host 127.0.0.1",
+        "--port {port}",
+        f"--max-num-seqs {value}",
+        "--enforce-eager",
+    )
+    return all(part in argv for part in wanted)
+
+
+def _counts(end: dict[str, Any]) -> bool:
+    """64 output tokens a request, whatever the chunks."""
+    metrics = end["metrics"]
+    return abs(float(metrics["output_tokens_per_s"]) / float(metrics["requests_per_s"]) / 64 - 1) < 0.1
+
+
+def _tag(folder: Path, key: str) -> list[str]:
+    with sqlite3.connect(folder.parents[1] / "mlruns" / "mlflow.db") as store:
+        rows = store.execute("select value from tags where key = ?", (key,)).fetchall()
+    store.close()
+    return [str(row[0]) for row in rows]
+
+
+def _engines() -> list[str]:
+    """Command lines of processes that serve the tiny model."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = entry.read_bytes().decode(errors="replace").split("\0")
+        except OSError:
+            continue
+        if any(word.startswith("VLLM::") for word in words) or {"serve", "--served-model-name"} <= set(words):
+            found.append(" ".join(words))
+    return found
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(Path(sys.argv[1])))
