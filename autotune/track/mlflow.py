@@ -38,7 +38,7 @@ class MlflowMirror:
         self._warn = warn
         self._queue: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         for event in earlier:
-            self._queue.put(event)
+            self.follow(event)
         self._thread = threading.Thread(target=self._write_all, name="mlflow", daemon=True)
 
     def start(self) -> None:

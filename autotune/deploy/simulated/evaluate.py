@@ -1,0 +1,154 @@
+"""The cost model evaluated directly, in virtual time: no HTTP, no clock, the same to the last bit.
+
+The clients behave as the native load client does (warm-up, measured requests, filler without a gap), and the
+metrics are computed by the same functions. A table of evaluations is a replay table.
+"""
+
+from __future__ import annotations
+
+import csv
+import heapq
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from autotune.benchmark.metrics import RequestRecord, summarize
+from autotune.benchmark.traffic import RequestPlan, measured_count, requests, warmup_count
+from autotune.deploy.simulated.batching import Sequence as Request
+from autotune.deploy.simulated.engine import create_engine
+from autotune.records import Load, Mode, Traffic
+
+
+@dataclass(slots=True, kw_only=True)
+class _Sent:
+    phase: str
+    plan: RequestPlan
+    at_s: float
+    chunks_s: list[float] = field(default_factory=list)
+
+
+def evaluate(
+    argv: Sequence[str], specification: Mapping[str, Any], traffic: Traffic, load: Load, *, repeat: int = 0
+) -> dict[str, float]:
+    """Return the metrics of one repeat at one load, without `client_cpu_fraction`.
+
+    Raises: UsageError or EngineRefusal where the engine would not start.
+    """
+    run = _VirtualRun(argv, specification, traffic, load, repeat)
+    sent = run.measure()
+    begin_s = min(item.at_s for item in sent if item.phase == "measure")
+    end_s = max(item.chunks_s[-1] for item in sent if item.phase == "measure")
+    records = [_record(item, begin_s) for item in sent if len(item.chunks_s) == item.plan.output_tokens]
+    metrics = summarize(records, window_s=end_s - begin_s, cpu_s=0.0)
+    del metrics["client_cpu_fraction"]
+    return {"load": load.value, "duration_s": end_s - begin_s, **metrics}
+
+
+def write_table(path: Path, rows: Iterable[tuple[Mapping[str, str], Mapping[str, float]]]) -> None:
+    """Write rows of (configuration keys, metrics of `evaluate`) as a replay table."""
+    lines = []
+    for keys, metrics in rows:
+        values = {name: repr(value) for name, value in metrics.items() if name != "load"}
+        lines.append({**keys, "workload.concurrency": f"{metrics['load']:g}", **values})
+    columns = list(dict.fromkeys(name for line in lines for name in line))
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(lines)
+
+
+class _VirtualRun:
+    """Clients and replicas on one virtual clock."""
+
+    def __init__(
+        self, argv: Sequence[str], specification: Mapping[str, Any], traffic: Traffic, load: Load, repeat: int
+    ) -> None:
+        self._replicas = create_engine(argv, specification).replicas
+        self._load = load
+        self._plans = _phases(traffic, load, repeat)
+        self._left = measured_count(traffic, load)
+        self._sent: dict[int, _Sent] = {}
+        self._events: list[tuple[float, int, str, Any]] = []  # time, order, what, of whom
+        self._order = itertools.count()
+        self._busy = [False] * len(self._replicas)
+        self._next: tuple[str, RequestPlan]
+
+    def measure(self) -> list[_Sent]:
+        """Run until every measured request has ended."""
+        if self._load.mode is Mode.CONCURRENCY:
+            for _ in range(int(self._load.value)):
+                self._send(0.0)
+        else:
+            self._next = next(self._plans)
+            self._push(0.0, "arrival", None)
+        while self._left and self._events:
+            now_s, _, what, whom = heapq.heappop(self._events)
+            if what == "arrival":
+                self._send(now_s)
+                self._arrive(now_s)
+            else:
+                self._tokens(now_s, *whom)
+        return list(self._sent.values())
+
+    def _arrive(self, now_s: float) -> None:
+        """Schedule the next arrival of the open loop: phases follow each other at the same rate."""
+        phase, plan = next(self._plans)
+        gap_s = plan.at_s - self._next[1].at_s if plan.index else 1 / self._load.value
+        self._next = (phase, plan)
+        self._push(now_s + gap_s, "arrival", None)
+
+    def _send(self, now_s: float) -> None:
+        phase, plan = next(self._plans) if self._load.mode is Mode.CONCURRENCY else self._next
+        number = len(self._sent)
+        self._sent[number] = _Sent(phase=phase, plan=plan, at_s=now_s)
+        home = min(range(len(self._replicas)), key=lambda i: self._replicas[i].load)
+        prompt = tuple(plan.prompt.split())
+        self._replicas[home].add(Request(number=number, prompt=prompt, output_tokens=plan.output_tokens))
+        if not self._busy[home]:
+            self._step(home, now_s)
+
+    def _step(self, home: int, now_s: float) -> None:
+        step = self._replicas[home].step()
+        self._busy[home] = step is not None
+        if step is not None:
+            self._push(now_s + step.duration_s, "tokens", (home, [item.number for item in step.tokens]))
+
+    def _tokens(self, now_s: float, home: int, numbers: Sequence[int]) -> None:
+        """Tokens come out; who has all of them sends the next request, and the replica steps on."""
+        for number in numbers:
+            sent = self._sent[number]
+            sent.chunks_s.append(now_s)
+            if len(sent.chunks_s) == sent.plan.output_tokens:
+                self._left -= sent.phase == "measure"
+                if self._load.mode is Mode.CONCURRENCY:
+                    self._busy[home] = True
+                    self._send(now_s)
+        self._step(home, now_s)
+
+    def _push(self, at_s: float, what: str, whom: Any) -> None:
+        heapq.heappush(self._events, (at_s, next(self._order), what, whom))
+
+
+def _phases(traffic: Traffic, load: Load, repeat: int) -> Iterator[tuple[str, RequestPlan]]:
+    counts = {"warmup": warmup_count(traffic, load), "measure": measured_count(traffic, load), "fill": None}
+    for phase, count in counts.items():
+        plans = requests(traffic, load, repeat=repeat, phase=phase)
+        yield from ((phase, plan) for plan in itertools.islice(plans, count))
+
+
+def _record(sent: _Sent, begin_s: float) -> RequestRecord:
+    return RequestRecord(
+        phase=sent.phase,
+        index=sent.plan.index,
+        sent_s=sent.at_s - begin_s,
+        scheduled_s=None,
+        ended_s=sent.chunks_s[-1] - begin_s,
+        chunks_s=tuple(chunk - begin_s for chunk in sent.chunks_s),
+        prompt_tokens=len(sent.plan.prompt.split()),
+        output_tokens=sent.plan.output_tokens,
+        status=200,
+        error=None,
+        detail="",
+    )
