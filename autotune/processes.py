@@ -107,8 +107,7 @@ class ProcessGroup:
     def _gone_within(self, timeout_s: float) -> bool:
         deadline = time.monotonic() + timeout_s
         while True:
-            if not _alive(self.pid):
-                self._process.wait()  # reaps the leader
+            if self._process.poll() is not None and not _alive(self.pid):
                 return True
             if time.monotonic() >= deadline:
                 return False
