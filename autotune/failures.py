@@ -25,8 +25,14 @@ class Signature:
 SIGNATURES: tuple[Signature, ...] = (
     Signature(
         kind="bad_arguments",
-        pattern=r"error: (unrecognized arguments|argument .*: (invalid|expected)|ambiguous option).*",
+        pattern=r"error: (unrecognized arguments|argument .*: (invalid|expected|ignored)|ambiguous option).*",
         advice="change runtime.args, or runtime.version to the engine that is installed",
+    ),
+    Signature(
+        kind="bad_arguments",
+        pattern=r".*(max_num_batched_tokens \(\d+\) (must be|is smaller)"
+        r"|kv_cache_dtype=.* is incompatible).*",
+        advice="change runtime.args or the serving preset",
     ),
     Signature(
         kind="port_in_use",
@@ -54,6 +60,8 @@ SIGNATURES: tuple[Signature, ...] = (
         kind="layout_invalid",
         pattern=r".*(must be divisible by tensor parallel size|\d+ is not divisible by \d+"
         r"|World size \(\d+\) is larger than|invalid device ordinal"
+        r"|Decode context parallelism for GQA/MQA requires|Number of experts in the model must be greater"
+        r"|cannot both be larger than 1"
         r"|Not enough allowed NUMA nodes to bind threads|must be divisible by).*",
         advice="choose another parallel preset",
     ),
