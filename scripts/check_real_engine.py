@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +26,10 @@ def main(folder: Path) -> int:
         ("32 won", _winner(events) == by_value["32"][0]["trial"]),
         ("the argv is recorded", all(_argv_holds(value, queued) for value, (queued, _) in by_value.items())),
         ("the engine told its version", all(e["engine_version"].startswith("0.32.0") for e in ends.values())),
-        ("tokens are counted by the engine", all(_counts(end) for end in ends.values())),
+        ("tokens are counted by the engine", all(_counts(folder / queued[n]["folder"]) for n in ends)),
         ("the store says real", _tag(folder, "autotune.simulated") == ["false", "false"]),
         ("no engine is left", _engines() == []),
+        ("no temporary file is left", not list(Path(tempfile.gettempdir()).glob("autotune-*"))),
     ]
     for name, holds in checks:
         print(f"{'ok  ' if holds else 'FAIL'} {name}")
@@ -64,10 +67,11 @@ def _argv_holds(value: str, queued: dict[str, Any]) -> bool:
     return all(part in argv for part in wanted)
 
 
-def _counts(end: dict[str, Any]) -> bool:
-    """64 output tokens a request, whatever the chunks."""
-    metrics = end["metrics"]
-    return abs(float(metrics["output_tokens_per_s"]) / float(metrics["requests_per_s"]) / 64 - 1) < 0.1
+def _counts(trial: Path) -> bool:
+    """64 output tokens in every request that was measured, by the engine's own count."""
+    rows = json.loads((trial / "measurements.json").read_text())
+    measured = [r for row in rows for r in row["requests"] if r["phase"] == "measure"]
+    return len(measured) >= 96 and all(r["output_tokens"] == 64 and r["prompt_tokens"] > 0 for r in measured)
 
 
 def _tag(folder: Path, key: str) -> list[str]:

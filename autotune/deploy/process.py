@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
@@ -51,23 +52,31 @@ def start_process(order: Order, argv: Sequence[str]) -> EngineProcess:
     port = order.config.deploy.port or probe.free_port()
     words = [word.replace("{port}", str(port)) for word in argv]
     order.folder.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix="autotune-"))
+    env = {**_environment(order, words[0]), "TMPDIR": str(scratch)}
     try:
-        group = ProcessGroup(words, env=_environment(order, words[0]), log=order.folder / "engine.log")
+        group = ProcessGroup(words, env=env, log=order.folder / "engine.log")
     except OSError as error:
+        shutil.rmtree(scratch)
         raise TrialError(
             "bad_arguments", f"cannot start {words[0]}: {error.strerror}", advice="set deploy.bin"
         ) from error
-    return EngineProcess(order, group, port)
+    return EngineProcess(order, group, port, scratch)
 
 
 class EngineProcess:
-    """An engine that runs as a process group; see `protocol.Server`."""
+    """An engine that runs as a process group; see `protocol.Server`.
 
-    def __init__(self, order: Order, group: ProcessGroup, port: int) -> None:
+    `scratch` is its folder for temporary files, removed with it: engines leave theirs behind. It is short,
+    because engines put sockets there, whose paths have at most 107 characters.
+    """
+
+    def __init__(self, order: Order, group: ProcessGroup, port: int, scratch: Path) -> None:
         self._order = order
         self._group = group
         self._url = f"http://127.0.0.1:{port}"
         self._log = order.folder / "engine.log"
+        self._scratch = scratch
         self._began = time.monotonic()
 
     def ready(self) -> Ready:
@@ -98,6 +107,7 @@ class EngineProcess:
     def stop(self) -> None:
         """SIGTERM to the group, SIGKILL after `deploy.stop_timeout_s`."""
         self._group.terminate(self._order.config.deploy.stop_timeout_s)
+        shutil.rmtree(self._scratch, ignore_errors=True)
 
     def client(self, chosen: Benchmark) -> Benchmark:
         """The chosen load client."""
