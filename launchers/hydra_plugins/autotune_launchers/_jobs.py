@@ -8,7 +8,7 @@ from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import HydraContext
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 
 from autotune.active import active
 from autotune.compose import candidate_from
@@ -26,17 +26,17 @@ def compose_job(
 
 def write_hydra_files(master: Any, candidate: Candidate, number: int, folder: Path) -> None:
     """Write `.hydra/` as Hydra's own launchers do."""
-    hydra = OmegaConf.masked_copy(master, ["hydra"])
-    with open_dict(hydra):
-        hydra.hydra.job.num = number
-        hydra.hydra.job.id = str(number)
-        hydra.hydra.overrides.task = list(candidate.overrides)
-        hydra.hydra.runtime.output_dir = str(folder.resolve())
-    task = OmegaConf.create(dict(candidate.config))
-    (folder / ".hydra").mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(task, folder / ".hydra" / "config.yaml")
-    OmegaConf.save(hydra, folder / ".hydra" / "hydra.yaml")
-    OmegaConf.save(OmegaConf.create(list(candidate.overrides)), folder / ".hydra" / "overrides.yaml")
+    own = OmegaConf.create(OmegaConf.to_container(OmegaConf.masked_copy(master, ["hydra"])))
+    own.hydra.job.num = number
+    own.hydra.job.id = str(number)
+    own.hydra.overrides.task = list(candidate.overrides)
+    own.hydra.runtime.choices.update(candidate.choices)
+    own.hydra.runtime.output_dir = str(folder.resolve())
+    place = folder / ".hydra"
+    place.mkdir(parents=True, exist_ok=True)
+    OmegaConf.save(OmegaConf.create(dict(candidate.config)), place / "config.yaml")
+    OmegaConf.save(own, place / "hydra.yaml")
+    OmegaConf.save(OmegaConf.create(list(candidate.overrides)), place / "overrides.yaml")
 
 
 def job_return(config: DictConfig, overrides: list[str], admission: Admission) -> JobReturn:

@@ -1,0 +1,246 @@
+"""An OpenAI-compatible streaming server whose timing is known: what a load client should report.
+
+`python benchmarks/known_timing_server.py --ttft-ms 100 --itl-ms 10` prints `port N` once it listens on
+127.0.0.1. Output tokens are the request's `max_tokens`, prompt tokens its words. Chunk i is due at receipt +
+ttft + i × itl, an absolute time, so nothing drifts; the receipt is the read that completed the request.
+
+`GET /truth?skip=S&take=N` says when the chunks were really written, for N requests in order of receipt after
+the first S (default: all), of those that ended well; `GET /reset` forgets. A write may come up to half a
+millisecond early and, on an idle core, one late: the loop's timers have whole milliseconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import heapq
+import itertools
+import json
+import math
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import httptools
+import uvloop
+
+STREAM_HEAD = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\n"
+    b"Transfer-Encoding: chunked\r\n\r\n"
+)
+TICK_S = 0.001  # uvloop's timers
+REASONS = {200: "OK", 404: "Not Found", 500: "Internal Server Error"}
+
+
+def frame(*events: object) -> bytes:
+    """One HTTP chunk of server-sent events."""
+    data = b"".join(
+        b"data: " + (event.encode() if isinstance(event, str) else json.dumps(event).encode()) + b"\n\n"
+        for event in events
+    )
+    return f"{len(data):x}\r\n".encode() + data + b"\r\n"
+
+
+def event(path: str, text: str, finish: str | None = None) -> dict[str, Any]:
+    """A chunk of a completion or of a chat."""
+    chat = path.endswith("/chat/completions")
+    choice: dict[str, Any] = {"index": 0, "delta": {"content": text}} if chat else {"index": 0, "text": text}
+    return {"id": "known", "model": "known", "choices": [{**choice, "finish_reason": finish}]}
+
+
+@dataclass(slots=True)
+class Stream:
+    """One answer in progress: what is left to write, and when each chunk was written."""
+
+    path: str
+    transport: Any
+    received_s: float
+    tokens: int
+    chunks: int
+    stops_at: int | None  # the chunk before which the connection is closed
+    usage: dict[str, int] | None
+    written_s: list[float] = field(default_factory=list)
+    ended_well: bool = False
+
+
+class KnownTiming:
+    """The schedule: one heap of due chunks, one timer."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        self.truth: list[Stream | None] = []  # None: answered with a failure
+        self._requests = itertools.count(1)
+        self._streams = itertools.count(1)
+        self._due: list[tuple[float, int, Stream]] = []
+        self._order = itertools.count()
+        self._timer: asyncio.TimerHandle | None = None
+        self._chunk = {
+            path: frame(event(path, " token" * options.tokens_per_chunk))
+            for path in ("/v1/completions", "/v1/chat/completions")
+        }
+        role = event("/v1/chat/completions", "")
+        role["choices"][0]["delta"]["role"] = "assistant"
+        self._role = frame(role)
+
+    def begin(self, path: str, body: bytes, transport: Any, received_s: float) -> None:
+        """Answer one request: with a failure if it is its turn, else with a stream."""
+        if _turn(next(self._requests), self.options.fail_every):
+            self.truth.append(None)
+            answer(transport, 500, {"error": {"message": "told to fail"}})
+            return
+        request: dict[str, Any] = json.loads(body)
+        prompt = request.get("prompt") or " ".join(m["content"] for m in request.get("messages", []))
+        tokens = int(request.get("max_tokens") or 16)
+        chunks = math.ceil(tokens / self.options.tokens_per_chunk)
+        cut = _turn(next(self._streams), self.options.truncate_every)
+        asked = (request.get("stream_options") or {}).get("include_usage") and not self.options.no_usage
+        words = len(prompt.split())
+        usage = {"prompt_tokens": words, "completion_tokens": tokens, "total_tokens": words + tokens}
+        stops_at = chunks // 2 if cut else None
+        stream = Stream(path, transport, received_s, tokens, chunks, stops_at, usage if asked else None)
+        self.truth.append(stream)
+        transport.write(STREAM_HEAD + (self._role if path.endswith("/chat/completions") else b""))
+        self._push(stream)
+        self._arm()
+
+    def _push(self, stream: Stream) -> None:
+        due = self.options.ttft_ms / 1000 + len(stream.written_s) * self.options.itl_ms / 1000
+        heapq.heappush(self._due, (stream.received_s + due, next(self._order), stream))
+
+    def _arm(self) -> None:
+        """Wake for the chunk that is due first."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._due:
+            delay = max(TICK_S, self._due[0][0] - perf_counter())
+            self._timer = asyncio.get_running_loop().call_later(delay, self._write_due)
+
+    def _write_due(self) -> None:
+        while self._due and self._due[0][0] <= perf_counter() + TICK_S / 2:
+            stream = heapq.heappop(self._due)[2]
+            if not stream.transport.is_closing():
+                self._write(stream)
+        self._arm()
+
+    def _write(self, stream: Stream) -> None:
+        number = len(stream.written_s)
+        if stream.stops_at is not None and number >= stream.stops_at:
+            stream.transport.close()
+            return
+        last = number == stream.chunks - 1
+        stream.written_s.append(perf_counter())
+        stream.transport.write(self._last(stream) if last else self._chunk[stream.path])
+        if last:
+            stream.ended_well = True
+        else:
+            self._push(stream)
+
+    def _last(self, stream: Stream) -> bytes:
+        tokens = stream.tokens - (stream.chunks - 1) * self.options.tokens_per_chunk
+        closing = event(stream.path, " token" * tokens, "length")
+        usage = [] if stream.usage is None else [{"id": "known", "choices": [], "usage": stream.usage}]
+        return frame(closing, *usage, "[DONE]") + b"0\r\n\r\n"
+
+    def measured(self, skip: int, take: int | None) -> dict[str, Any]:
+        """What was really written for the requests asked about."""
+        chosen = self.truth[skip : None if take is None else skip + take]
+        streams = [stream for stream in chosen if stream is not None and stream.ended_well]
+        first_ms = sorted((stream.written_s[0] - stream.received_s) * 1000 for stream in streams)
+        spans_s = math.fsum(stream.written_s[-1] - stream.written_s[0] for stream in streams)
+        gaps = sum(stream.chunks - 1 for stream in streams)
+        return {
+            "requests": len(streams),
+            "ttft_ms_mean": math.fsum(first_ms) / len(first_ms) if first_ms else None,
+            "ttft_ms_p99": first_ms[math.ceil(0.99 * len(first_ms)) - 1] if first_ms else None,
+            "itl_ms_mean": spans_s * 1000 / gaps if gaps else None,
+        }
+
+
+def _turn(number: int, every: int) -> bool:
+    return every > 0 and number % every == 0
+
+
+def answer(transport: Any, status: int, content: object) -> None:
+    """Write a whole JSON answer; the connection is kept."""
+    body = json.dumps(content).encode()
+    head = f"HTTP/1.1 {status} {REASONS[status]}\r\nContent-Type: application/json\r\n"
+    transport.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+
+
+class Handler(asyncio.Protocol):
+    """One connection; requests come one after the other."""
+
+    def __init__(self, timing: KnownTiming) -> None:
+        self._timing = timing
+        self._transport: Any = None
+        self._parser: Any = httptools.HttpRequestParser(self)
+        self._url, self._body, self._stamp = b"", b"", 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Stamp first: the read that completes a request is its receipt."""
+        self._stamp = perf_counter()
+        self._parser.feed_data(data)
+
+    def on_message_begin(self) -> None:
+        """Called by the parser."""
+        self._url, self._body = b"", b""
+
+    def on_url(self, url: bytes) -> None:
+        """Called by the parser."""
+        self._url += url
+
+    def on_body(self, body: bytes) -> None:
+        """Called by the parser."""
+        self._body += body
+
+    def on_message_complete(self) -> None:
+        """Called by the parser: route the request."""
+        parts = urlsplit(self._url.decode())
+        timing = self._timing
+        if parts.path in {"/v1/completions", "/v1/chat/completions"}:
+            timing.begin(parts.path, self._body, self._transport, self._stamp)
+            return
+        query = {key: int(values[0]) for key, values in parse_qs(parts.query).items()}
+        if parts.path == "/truth":
+            answer(self._transport, 200, timing.measured(query.get("skip", 0), query.get("take")))
+        elif parts.path == "/reset":
+            timing.truth.clear()
+            answer(self._transport, 200, {})
+        elif parts.path in {"/health", "/v1/models"}:
+            answer(self._transport, 200, {"object": "list", "data": [{"id": "known", "object": "model"}]})
+        else:
+            answer(self._transport, 404, {"error": {"message": "no such path"}})
+
+
+async def serve(options: argparse.Namespace) -> None:
+    """Listen until killed."""
+    timing = KnownTiming(options)
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Handler(timing), "127.0.0.1", options.port, backlog=4096)
+    print("port", server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+
+
+def main() -> None:
+    """Read the arguments and serve."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--ttft-ms", type=float, default=100)
+    parser.add_argument("--itl-ms", type=float, default=10)
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--tokens-per-chunk", type=int, default=1)
+    parser.add_argument("--fail-every", type=int, default=0, help="every Nth request gets HTTP 500")
+    parser.add_argument("--truncate-every", type=int, default=0, help="every Nth stream is cut in its middle")
+    parser.add_argument("--no-usage", action="store_true")
+    gc.disable()
+    uvloop.run(serve(parser.parse_args()))
+
+
+if __name__ == "__main__":
+    main()
