@@ -67,6 +67,14 @@ class _Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return the exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _dispatch(words)
+    except KeyboardInterrupt:
+        print("interrupted before anything was started", file=sys.stderr)  # noqa: T201
+        return 130
+
+
+def _dispatch(words: list[str]) -> int:
     if any(word in {"-h", "--help"} for word in words):
         print(help_text())  # noqa: T201
         return 0

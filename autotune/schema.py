@@ -12,6 +12,7 @@ from enum import Enum
 from typing import Any
 
 MISSING: Any = "???"  # OmegaConf's mark of a value that must be given
+SEED: Any = "${seed}"  # the seed of the sweep
 
 
 class Direction(Enum):
@@ -143,7 +144,7 @@ class WorkloadConfig:
     requests_per_load: int = 8  # requests measured for each unit of load
     min_requests: int = 16  # at least so many
     warmup_requests: int = 4  # for each unit of load, first, not measured
-    seed: int = 0
+    seed: int = SEED
 
 
 @dataclass

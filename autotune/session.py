@@ -55,9 +55,6 @@ def run_session(
     except InfrastructureError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return 1
-    except KeyboardInterrupt:
-        print("interrupted before anything was started", file=sys.stderr)  # noqa: T201
-        return 130
 
 
 def hydra_alone(words: Sequence[str]) -> None:
@@ -102,12 +99,15 @@ def _run(hydra: Hydra, sweep: Sweep, prepared: Prepared, *, multirun: bool, conf
             launch(config_name=config_name, task_function=_task, overrides=overrides)
             rankings = _finish(sweep)
             mirror.close()
+    except InfrastructureError as error:
+        print(f"error: {error}\n{_resume_advice(sweep)}", file=sys.stderr)  # noqa: T201
+        return 1
     finally:
         view.stop()
         sweep.close()
-    render(out, sweep.state, rankings, folder=sweep.settings.folder, store=_shown(store))
+    render(out, sweep.state, rankings, folder=sweep.settings.folder, store=_shown(store, mirror.problem))
     if sweep.stop.is_set():
-        print(resume_advice(sweep), file=sys.stderr)  # noqa: T201
+        print(f"interrupted\n{_resume_advice(sweep)}", file=sys.stderr)  # noqa: T201
         return 130
     return 0 if any(ranking.winner for ranking in rankings) else 1
 
@@ -144,15 +144,19 @@ def _finish(sweep: Sweep) -> list[Ranking]:
     return rankings
 
 
-def resume_advice(sweep: Sweep) -> str:
-    """Return how to go on after an interruption."""
+def _resume_advice(sweep: Sweep) -> str:
+    """How to go on after an interruption."""
     words = [w for w in sweep.settings.command if not w.startswith(("sweep.name=", "sweep.resume="))]
     again = shlex.join([*words, f"sweep.name={sweep.settings.name}", "sweep.resume=true"])
-    return f"interrupted; everything started was stopped. To go on:\n  {again}"
+    return f"everything started was stopped; to go on:\n  {again}"
 
 
-def _shown(store: Store) -> str:
-    return f"mlruns/mlflow.db, experiment {store.experiment}" if store.local else store.uri
+def _shown(store: Store, problem: str | None) -> str:
+    if problem is not None:
+        return f"NOT WRITTEN: {problem}"
+    if store.local:
+        return f"python -m autotune ui   (mlruns/mlflow.db, experiment {store.experiment})"
+    return f"{store.uri}, experiment {store.experiment}"
 
 
 @contextmanager

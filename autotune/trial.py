@@ -6,6 +6,7 @@ This is the only place that turns exceptions into outcomes.
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 import time
 import traceback
@@ -34,6 +35,9 @@ from autotune.schema import Config, WorkloadConfig
 from autotune.score.objective import best_result, summarize
 
 Emit = Callable[..., None]
+
+DISK_FULL_BYTES = 2**20
+"""With less than this the files of a trial cannot be written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +98,8 @@ class Trial:
             self._keep(traceback.format_exc())
             message = f"autotune itself failed: {type(error).__name__}: {error}"
             status, failure = Status.FAILED, Failure(kind="unknown", message=message)
+        if status is Status.FAILED:
+            _check_disk(self.job.folder)
         return self._outcome(progress, status, failure, self.clock() - began)
 
     def _measure(self, progress: _Progress) -> None:
@@ -257,6 +263,13 @@ class _StopsWith:
             if self._cancelled.is_set():
                 self._client.stop()
                 return
+
+
+def _check_disk(folder: Path) -> None:
+    """A trial that failed on a full disk failed for that, whatever it looks like; the next one would too."""
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if shutil.disk_usage(there).free < DISK_FULL_BYTES:
+        raise InfrastructureError(f"{folder}: No space left on device: free some space")
 
 
 def loads_of(workload: WorkloadConfig) -> list[Load]:

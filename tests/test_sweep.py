@@ -187,8 +187,8 @@ def test_an_interruption_leaves_nothing_and_says_how_to_go_on(
     )
     slow = [*words, "workload.requests_per_load=2000", "runtime.env.STANDIN_PAUSE=0.05"]
     with shop.start(slow) as process:
-        _until(lambda: moment in {event["event"] for event in shop.events("s")})
-        _until(lambda: bool(shop.pids.read_text()))
+        until(lambda: moment in {event["event"] for event in shop.events("s")})
+        until(lambda: bool(shop.pids.read_text()))
         process.send_signal(sent)
         _out, err = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -231,7 +231,7 @@ def test_an_engine_of_someone_else_is_measured_and_left_alone(shop: Shop) -> Non
     env = {**os.environ, "STANDIN_PIDS": str(shop.pids)}
     argv = [sys.executable, str(STANDINS / "vllm"), "serve", "--port", str(port)]
     with subprocess.Popen(argv, env=env) as engine:
-        _until(lambda: _answers(port))
+        until(lambda: _answers(port))
         status, out, err = shop.run([*shop.words("sweep.name=s"), f"deploy.url=http://127.0.0.1:{port}/v1"])
         running = engine.poll() is None
         engine.kill()
@@ -250,7 +250,7 @@ def test_an_unknown_number_of_gpus_is_warned_of(shop: Shop) -> None:
     argv = [sys.executable, str(STANDINS / "vllm"), "serve", "--port", str(port)]
     words = [word for word in shop.words("sweep.name=s") if word != "gpus.count=2"]
     with subprocess.Popen(argv, env=env) as engine:
-        _until(lambda: _answers(port))
+        until(lambda: _answers(port))
         status, out, _err = shop.run([*words, "gpus.count=null", f"deploy.url=http://127.0.0.1:{port}"])
         engine.kill()
     assert status == 0
@@ -278,7 +278,8 @@ def test_a_secret_in_the_environment_is_written_nowhere(shop: Shop, monkeypatch:
     assert [path for path in files if b"hf_planted_secret" in path.read_bytes()] == []
 
 
-def _until(true: Callable[[], bool], timeout_s: float = 60.0) -> None:
+def until(true: Callable[[], bool], timeout_s: float = 60.0) -> None:
+    """Wait for something that must happen."""
     deadline = time.monotonic() + timeout_s
     while not true():
         assert time.monotonic() < deadline, "it did not happen in time"

@@ -46,7 +46,7 @@ def render(out: Console, state: SweepState, rankings: Sequence[Ranking], *, fold
     for line in _notes(rankings):
         out.print(f"note: {escape(line)}", soft_wrap=True)
     out.print(f"files   {folder}", soft_wrap=True)
-    out.print(f"MLflow  python -m autotune ui   ({store})", soft_wrap=True)
+    out.print(f"MLflow  {escape(store)}", soft_wrap=True)
 
 
 def engine_command(plan: Mapping[str, Any]) -> str:
@@ -123,9 +123,11 @@ def _winner(out: Console, ranking: Ranking, objective: Mapping[str, Any], *, sim
     load, finished = best.finished["load"], best.finished
     where = f"{load['mode']} {load['value']:g}"
     mark = " (simulated)" if simulated else ""
+    repeats = len(finished["score_repeats"])
+    how = f"median of {repeats}" if repeats > 1 else "measured once"
     out.print(
         f"winner  {escape(best.queued['label'])}: {_number(finished['score'])} "
-        f"{_scored_metric(best, objective)} at {where}, median of {len(finished['score_repeats'])}{mark}",
+        f"{_scored_metric(best, objective)} at {where}, {how}{mark}",
         soft_wrap=True,
     )
     if len(ranking.rows) > 1 and ranking.rows[1].rank is not None:

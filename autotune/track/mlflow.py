@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -26,6 +27,9 @@ Event = Mapping[str, Any]
 TERMINAL = {"measured": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
 """MLflow's own run status for each of ours."""
 
+HTTP_PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
+"""MLflow's own settings, unless the user's are there: its defaults wait many minutes for a dead server."""
+
 BATCH = 1000  # metrics in one log_batch. Source: MLflow 3.17 validation limits
 TAG_LIMIT = 5000  # characters. Source: the same
 
@@ -36,6 +40,7 @@ class MlflowMirror:
     def __init__(self, store: Store, *, earlier: Iterable[Event], warn: Callable[[str], None]) -> None:
         self._store = store
         self._warn = warn
+        self.problem: str | None = None
         self._queue: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         for event in earlier:
             self.follow(event)
@@ -65,11 +70,12 @@ class MlflowMirror:
                 HANDLERS[event["event"]](writer, event)
         except (MlflowException, SQLAlchemyError, OSError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            self._warn(
+            self.problem = (
                 f"MLflow store {self._store.uri} cannot be written ({reason[:300]}): the results are "
                 f"in {self._store.folder / 'journal.jsonl'}; sweep.name={self._store.folder.name} "
                 "sweep.resume=true writes them once the store is back"
             )
+            self._warn(self.problem)
 
 
 class Store:
@@ -88,9 +94,11 @@ class Writer:
 
     def __init__(self, store: Store) -> None:
         for noisy in ("mlflow", "alembic"):
-            logging.getLogger(noisy).setLevel(logging.WARNING)
+            logging.getLogger(noisy).setLevel(logging.CRITICAL)  # what fails is told once, by us
         from mlflow.tracking import MlflowClient
 
+        for name, value in HTTP_PATIENCE.items():
+            os.environ.setdefault(name, value)
         if store.local:
             store.root.mkdir(parents=True, exist_ok=True)
         self.store = store

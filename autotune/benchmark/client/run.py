@@ -19,6 +19,7 @@ from autotune.records import Endpoint, Load, Mode, Traffic
 
 PATHS = {"completions": "/v1/completions", "chat": "/v1/chat/completions"}
 PREBUILT = 4096  # bodies made before the first request is sent
+TICK_S = 0.001  # uvloop's timers have whole milliseconds, rounded: they can fire early
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +109,7 @@ class LoadRun:
                 offset[phase] = last_due + 1 / self._load.value
                 phase_before = phase
             last_due = offset[phase] + plan.at_s
-            await asyncio.sleep(max(0.0, began + last_due - perf_counter()))
+            await _until(began + last_due)
             task = asyncio.ensure_future(self._one(phase, plan, body, began + last_due))
             flying.add(task)
             task.add_done_callback(flying.discard)
@@ -165,3 +166,10 @@ class LoadRun:
     def _tell(self, report: Report) -> None:
         phase = "warmup" if self._begin is None else "measure"
         report(phase, self._ok[phase], self._failed[phase], self._counts[phase])
+
+
+async def _until(at_s: float) -> None:
+    """Wait for a `perf_counter` time, never ending before it; the loop gets its turn also when late."""
+    await asyncio.sleep(0)
+    while (left_s := at_s - perf_counter()) > 0:  # noqa: ASYNC110  (no event tells the time)
+        await asyncio.sleep(max(left_s, TICK_S))

@@ -89,4 +89,4 @@ def _brings_tokens(choices: Sequence[Mapping[str, Any]]) -> bool:
     text = (
         choice.get("text") or delta.get("content") or delta.get("reasoning_content") or delta.get("reasoning")
     )
-    return bool(text) or ("role" not in delta and choice.get("finish_reason") is None)
+    return bool(text) or (not delta.get("role") and choice.get("finish_reason") is None)

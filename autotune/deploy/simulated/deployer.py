@@ -67,7 +67,6 @@ def specification(config: Config, plan: Plan, gpus: tuple[Gpu, ...]) -> dict[str
         "gpu": {"model": gpus[0].model, **asdict(spec)} if spec else {},
         "gpus_visible": len(gpus),
         "model": model_facts(config.model),
-        "seed": config.seed,
         "startup_s": config.deploy.startup_s,
     }
 

@@ -1,0 +1,140 @@
+"""Metrics of records that can be computed by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from autotune.benchmark.metrics import (
+    RequestRecord,
+    errors_by_kind,
+    percentile,
+    statistics_of,
+    summarize,
+)
+
+ONE = RequestRecord(
+    phase="measure",
+    index=0,
+    sent_s=0.0,
+    scheduled_s=None,
+    ended_s=0.4,
+    chunks_s=(0.1, 0.2, 0.4),
+    prompt_tokens=10,
+    output_tokens=3,
+    status=200,
+    error=None,
+    detail="",
+)
+TWO = replace(ONE, index=1, sent_s=0.5, ended_s=1.0, chunks_s=(0.8, 1.0), prompt_tokens=20, output_tokens=5)
+FAILED = replace(ONE, index=2, chunks_s=(), ended_s=9.0, output_tokens=0, status=500, error="http_500")
+
+
+def test_two_requests_by_hand() -> None:
+    """ttft 100 and 300; tpot 300/2 and 200/4; itl 100, 200, 200; e2e 400 and 500; 8 and 38 tokens in 1 s."""
+    metrics = summarize([ONE, TWO], window_s=1.0, cpu_s=0.25)
+    assert {key: metrics[key] for key in metrics if key.endswith("_mean")} == pytest.approx(
+        {"ttft_ms_mean": 200, "tpot_ms_mean": 100, "itl_ms_mean": 500 / 3, "e2e_ms_mean": 450}
+    )
+    assert metrics["ttft_ms_p90"] == pytest.approx(100 + 0.9 * 200)
+    assert metrics["itl_ms_p50"] == pytest.approx(200)
+    assert metrics["output_tokens_per_s"] == pytest.approx(3 + 5)
+    assert metrics["total_tokens_per_s"] == pytest.approx(3 + 5 + 10 + 20)
+    assert metrics["requests_per_s"] == metrics["goodput_requests_per_s"] == 2
+    assert (metrics["requests_completed"], metrics["requests_failed"]) == (2, 0)
+    assert metrics["client_cpu_fraction"] == 0.25
+
+
+@pytest.mark.parametrize(
+    ("values", "percent", "expected"),
+    [
+        pytest.param([7.0], 99, 7.0, id="one value is every percentile"),
+        pytest.param([1.0, 2.0], 50, 1.5, id="half way between two"),
+        pytest.param([1.0, 2.0, 3.0, 4.0], 0, 1.0, id="the least"),
+        pytest.param([1.0, 2.0, 3.0, 4.0], 100, 4.0, id="the greatest"),
+        pytest.param([0.0, 10.0, 20.0, 30.0, 40.0], 90, 36.0, id="rank 3.6"),
+        pytest.param([0.0, 10.0, 20.0, 30.0, 40.0], 25, 10.0, id="on a rank"),
+    ],
+)
+def test_percentiles_are_interpolated(values: list[float], percent: float, expected: float) -> None:
+    """Linearly between the nearest ranks, (n - 1) × percent / 100."""
+    assert percentile(values, percent) == pytest.approx(expected)
+
+
+def test_statistics_sort_their_values() -> None:
+    """0 to 100 in any order: each percentile is its own number."""
+    expected = {"mean": 50, "p50": 50, "p90": 90, "p95": 95, "p99": 99}
+    assert statistics_of([float(value) for value in range(100, -1, -1)]) == pytest.approx(expected)
+    assert statistics_of([]) == {}
+
+
+@pytest.mark.parametrize(
+    ("record", "output", "total", "ended"),
+    [
+        pytest.param(replace(ONE, phase="fill"), 3, 13, 1, id="filler inside counts"),
+        pytest.param(
+            replace(ONE, phase="warmup", chunks_s=(-0.2, -0.1, 0.1), ended_s=0.1),
+            1,
+            1,
+            1,
+            id="warm-up's last third inside, its prompt before",
+        ),
+        pytest.param(
+            replace(ONE, phase="warmup", chunks_s=(-0.3, -0.2, -0.1), ended_s=-0.1), 0, 0, 0, id="all before"
+        ),
+        pytest.param(
+            replace(ONE, phase="fill", chunks_s=(0.9, 1.0, 1.1), ended_s=1.1, output_tokens=6),
+            4,
+            14,
+            0,
+            id="two of three chunks of two tokens, its end after",
+        ),
+        pytest.param(
+            replace(ONE, phase="fill", chunks_s=(1.1, 1.2, 1.3), ended_s=1.3), 0, 0, 0, id="all after"
+        ),
+    ],
+)
+def test_throughput_counts_what_arrived_inside_the_window(
+    record: RequestRecord, output: float, total: float, ended: float
+) -> None:
+    """A window of 2 s in which only this request and TWO (5 tokens, prompt 20) were answered, cut at 1 s."""
+    metrics = summarize([record, TWO], window_s=1.0, cpu_s=0.0)
+    assert metrics["output_tokens_per_s"] == pytest.approx(output + 5)
+    assert metrics["total_tokens_per_s"] == pytest.approx(total + 25)
+    assert metrics["requests_per_s"] == ended + 1
+
+
+def test_only_measured_requests_have_latencies() -> None:
+    """Warm-up and filler that took long leave every latency as it was."""
+    slow = replace(ONE, sent_s=-50.0)
+    others = [replace(slow, phase="warmup"), replace(slow, phase="fill")]
+    alone = summarize([TWO], window_s=1.0, cpu_s=0.0)
+    together = summarize([*others, TWO], window_s=1.0, cpu_s=0.0)
+    latencies = [name for name in alone if "_ms_" in name]
+    assert len(latencies) == 20
+    assert {name: together[name] for name in latencies} == {name: alone[name] for name in latencies}
+    assert together["requests_completed"] == 1
+
+
+def test_failures_are_counted_and_measured_nowhere_else() -> None:
+    """A failure changes `requests_failed` and nothing more, whatever it had brought."""
+    truncated = replace(ONE, error="truncated", sent_s=-50.0)
+    without = summarize([ONE, TWO], window_s=1.0, cpu_s=0.0)
+    with_them = summarize([ONE, TWO, FAILED, truncated], window_s=1.0, cpu_s=0.0)
+    assert with_them == {**without, "requests_failed": 2}
+
+
+def test_errors_are_counted_by_kind_among_the_measured() -> None:
+    """What failed while warming up or filling is not the result's."""
+    timeout = replace(FAILED, error="timeout")
+    filler = replace(FAILED, phase="fill")
+    assert errors_by_kind([ONE, FAILED, FAILED, timeout, filler]) == {"http_500": 2, "timeout": 1}
+
+
+def test_what_has_no_value_is_left_out() -> None:
+    """One token has no tpot and no gap; without a success there are no latencies, and no window no rates."""
+    single = replace(ONE, chunks_s=(0.1,), output_tokens=1)
+    names = summarize([single], window_s=1.0, cpu_s=0.0)
+    assert not [name for name in names if name.startswith(("tpot", "itl"))]
+    assert summarize([FAILED], window_s=0.0, cpu_s=0.0) == {"requests_completed": 0, "requests_failed": 1}

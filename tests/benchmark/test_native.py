@@ -1,0 +1,118 @@
+"""The native load client: the contract, and what is its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+from dataclasses import asdict
+from itertools import islice, pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autotune.benchmark.native import NativeClient
+from autotune.benchmark.protocol import Benchmark, MeasureRequest, Progress
+from autotune.benchmark.traffic import requests
+from autotune.errors import TrialError
+from autotune.records import Measurement, Mode
+from tests.contracts import QUICK, Ask, BenchmarkContract, Serve, children
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class TestNativeClient(BenchmarkContract):
+    """A process of its own, which leaves one record a request."""
+
+    @pytest.fixture
+    def client(self) -> Benchmark:
+        """A new client."""
+        return NativeClient()
+
+    def test_an_open_loop_sends_by_its_schedule(self, client: Benchmark, serve: Serve, ask: Ask) -> None:
+        """Arrivals are those drawn, never early, and late answers do not hold them back."""
+        asked = ask(serve("--ttft-ms", "300", "--itl-ms", "1"), mode=Mode.RATE, value=40, min_requests=30)
+        records = _raw(client.measure(asked))
+        measured = sorted((r for r in records if r["phase"] == "measure"), key=lambda r: int(r["index"]))
+        plans = list(islice(requests(asked.traffic, asked.load, repeat=1, phase="measure"), len(measured)))
+        due_s = [record["scheduled_s"] - measured[0]["scheduled_s"] for record in measured]
+        assert due_s == pytest.approx([plan.at_s for plan in plans], abs=1e-5)
+        late_s = [record["sent_s"] - record["scheduled_s"] for record in measured]
+        assert min(late_s) >= -2e-6  # both are rounded to microseconds
+        assert statistics.median(late_s) < 0.1
+
+    def test_the_raw_file_has_one_record_a_request(self, client: Benchmark, serve: Serve, ask: Ask) -> None:
+        """Warm-up and measured requests are complete; a chunk never comes before the one it follows."""
+        records = _raw(client.measure(ask(serve(*QUICK), value=2, warmup_requests=2)))
+        for phase, count in (("warmup", 4), ("measure", 6)):
+            assert sorted(r["index"] for r in records if r["phase"] == phase) == list(range(count))
+        assert {record["phase"] for record in records} <= {"warmup", "measure", "fill"}
+        for record in records:
+            assert (record["status"], record["error"]) == (200, None)
+            assert (record["prompt_tokens"], record["output_tokens"]) == (16, 5)
+            times = [record["sent_s"], *record["chunks_s"], record["ended_s"]]
+            assert len(record["chunks_s"]) == 5
+            assert all(before <= after for before, after in pairwise(times))
+
+    def test_only_its_raw_file_is_left(self, client: Benchmark, serve: Serve, ask: Ask) -> None:
+        """What it was told and what it summed up is in the measurement."""
+        measured = client.measure(ask(serve(*QUICK)))
+        assert measured.raw is not None
+        assert list(measured.raw.parent.iterdir()) == [measured.raw]
+
+    def test_a_client_that_is_killed_fails_the_trial(self, client: Benchmark, serve: Serve, ask: Ask) -> None:
+        """The reason names the signal's status; nothing is left of it."""
+        url = serve(*QUICK)
+        before = children()
+
+        def kill(_: Progress) -> None:
+            for pid in children() - before:
+                os.kill(pid, signal.SIGKILL)
+
+        with pytest.raises(TrialError, match="ended with status -9") as failed:
+            client.measure(ask(url, min_requests=1000, progress=kill))
+        assert failed.value.kind == "benchmark_failed"
+        assert children() == before
+
+    def test_a_client_ends_with_whoever_started_it(self, tmp_path: Path, serve: Serve, ask: Ask) -> None:
+        """The end of its standard input is enough, in the middle of a request."""
+        asked = ask(serve("--ttft-ms", "60000"))
+        spec = tmp_path / "spec.json"
+        spec.write_text(json.dumps(_spec(asked, tmp_path / "client")))
+        process = subprocess.Popen(
+            [sys.executable, "-m", "autotune.benchmark.client", str(spec)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+        with process:
+            assert process.stdout is not None
+            assert process.stdin is not None
+            assert json.loads(process.stdout.readline())["phase"] == "warmup"
+            process.stdin.close()
+            try:
+                assert process.wait(10) == 1
+            finally:
+                process.kill()
+        assert not list(tmp_path.glob("client*"))
+
+
+def _raw(measured: Measurement) -> list[dict[str, Any]]:
+    assert measured.raw is not None
+    records: list[dict[str, Any]] = json.loads(measured.raw.read_text())
+    return records
+
+
+def _spec(asked: MeasureRequest, out: Path) -> dict[str, object]:
+    return {
+        "endpoint": asdict(asked.endpoint),
+        "traffic": asdict(asked.traffic),
+        "load": {"mode": asked.load.mode.value, "value": asked.load.value},
+        "repeat": asked.repeat,
+        "timeout_s": asked.timeout_s,
+        "out": str(out),
+    }
