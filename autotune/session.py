@@ -97,6 +97,8 @@ def _run(hydra: Hydra, sweep: Sweep, prepared: Prepared, *, multirun: bool, conf
         with _signals(sweep, view):
             sweep.begin()
             launch(config_name=config_name, task_function=_task, overrides=overrides)
+            if sweep.broken is not None:
+                raise sweep.broken
             rankings = _finish(sweep)
             mirror.close()
     except InfrastructureError as error:
@@ -118,9 +120,13 @@ def _task(config: DictConfig) -> float | None:
 
     sweep = active()
     scheduler = Scheduler(sweep)
-    admission = scheduler.submit(compose.candidate_of(config, HydraConfig.get()))
-    while scheduler.wait_any() is not None:
-        pass
+    try:
+        admission = scheduler.submit(compose.candidate_of(config, HydraConfig.get()))
+        while scheduler.wait_any() is not None:
+            pass
+    except InfrastructureError as error:
+        sweep.broken = error  # Hydra prints what a job raises; this is told once, by us
+        return None
     number = admission.job.number if admission.job is not None else admission.trial
     return None if number is None else sweep.trial(number).score
 

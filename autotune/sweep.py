@@ -63,6 +63,7 @@ class Sweep:
         self.settings = settings
         config = settings.config
         self.stop = threading.Event()
+        self.broken: InfrastructureError | None = None  # why the sweep cannot go on
         self.deployer = create_deployer(config.deploy.kind)
         self.state = _earlier(settings)
         self.journal = Journal(settings.folder, sweep=settings.name)
