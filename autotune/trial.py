@@ -5,18 +5,17 @@ This is the only place that turns exceptions into outcomes.
 
 from __future__ import annotations
 
-import json
 import shutil
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from autotune.benchmark import create_benchmark
 from autotune.benchmark.protocol import Benchmark, MeasureRequest, Progress
+from autotune.benchmark.workload import loads_of, traffic_of
 from autotune.deploy.protocol import Deployer, Order, Ready, Server
 from autotune.errors import InfrastructureError, Interrupted, TrialError
 from autotune.records import (
@@ -25,14 +24,13 @@ from autotune.records import (
     Lease,
     Load,
     Measurement,
-    Mode,
     Outcome,
     Plan,
     Status,
-    Traffic,
 )
-from autotune.schema import Config, WorkloadConfig
+from autotune.schema import Config
 from autotune.score.objective import best_result, summarize
+from autotune.track.records import load_record, write_measurements
 
 Emit = Callable[..., None]
 
@@ -199,7 +197,7 @@ class Trial:
                 kind="benchmark_failed",
                 message=f"{config.objective.metric} was not measured at load {config.objective.load}",
             )
-        self._keep_measurements(progress.measurements)
+        write_measurements(self.job.folder, progress.measurements)
         if self.deployer.recorded:
             measured_s = sum(item.duration_s for item in progress.measurements)
             elapsed_s = measured_s + (ready.startup_s if ready else 0.0)
@@ -214,27 +212,6 @@ class Trial:
             engine_version=ready.engine_version if ready else None,
             notes=tuple(dict.fromkeys([*self.job.plan.notes, *progress.notes])),
         )
-
-    def _keep_measurements(self, measurements: Sequence[Measurement]) -> None:
-        """Write `measurements.json`: every measurement with its per-request records, which it replaces."""
-        if not measurements:
-            return
-        rows = [
-            {
-                "load": load_record(item.load),
-                "repeat": item.repeat,
-                "metrics": dict(item.metrics),
-                "errors": dict(item.errors),
-                "duration_s": item.duration_s,
-                "requests": json.loads(item.raw.read_text()) if item.raw else [],
-            }
-            for item in measurements
-        ]
-        self.job.folder.mkdir(parents=True, exist_ok=True)
-        (self.job.folder / "measurements.json").write_text(json.dumps(rows))
-        for item in measurements:
-            if item.raw is not None:
-                item.raw.unlink()
 
     def _keep(self, text: str) -> None:
         self.job.folder.mkdir(parents=True, exist_ok=True)
@@ -270,33 +247,6 @@ def _check_disk(folder: Path) -> None:
     there = next(path for path in (folder, *folder.parents) if path.exists())
     if shutil.disk_usage(there).free < DISK_FULL_BYTES:
         raise InfrastructureError(f"{folder}: No space left on device: free some space")
-
-
-def loads_of(workload: WorkloadConfig) -> list[Load]:
-    """Return the loads of a workload, in their order, each once."""
-    mode = Mode(workload.mode.value)
-    return [Load(mode=mode, value=float(value)) for value in dict.fromkeys(workload.loads)]
-
-
-def load_record(load: Load) -> dict[str, Any]:
-    """Return a load as the journal writes it."""
-    return {"mode": load.mode.value, "value": load.value}
-
-
-def traffic_of(workload: WorkloadConfig) -> Traffic:
-    """Return the requests of a workload as load clients get them."""
-    return Traffic(
-        endpoint=workload.endpoint.value,
-        input_tokens=workload.input_tokens,
-        output_tokens=workload.output_tokens,
-        input_spread=workload.input_spread,
-        output_spread=workload.output_spread,
-        requests_per_load=workload.requests_per_load,
-        min_requests=workload.min_requests,
-        warmup_requests=workload.warmup_requests,
-        ignore_eos=workload.ignore_eos,
-        seed=workload.seed,
-    )
 
 
 def _failure(error: TrialError) -> Failure:

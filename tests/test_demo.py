@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from autotune.benchmark.workload import loads_of, traffic_of
 from autotune.cli import main
 from autotune.compose import hydra_on
 from autotune.deploy.simulated.deployer import specification
@@ -17,7 +18,6 @@ from autotune.plan.resolve import resolve
 from autotune.prepare import prepare
 from autotune.schema import config_from
 from autotune.track.journal import read
-from autotune.trial import loads_of, traffic_of
 
 WORDS = [
     "runtime=vllm,sglang",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
-from autotune.records import Candidate, Inventory, LoadResult, Outcome, Plan
+from autotune.records import Candidate, Inventory, Load, Measurement, Outcome, Plan
 from autotune.schema import Config
 
 GROUPS = ("runtime", "model", "quant", "parallel", "serving", "workload", "benchmark", "deploy")
@@ -38,10 +40,10 @@ def finished_record(outcome: Outcome) -> dict[str, Any]:
         "failure": asdict(outcome.failure) if outcome.failure else None,
         "score": best.score if best else None,
         "score_repeats": list(best.score_repeats) if best else [],
-        "load": _load(best) if best else None,
+        "load": load_record(best.load) if best else None,
         "metrics": dict(best.metrics) if best else {},
         "by_load": [
-            {"load": _load(item), "score": item.score, "metrics": dict(item.metrics)}
+            {"load": load_record(item.load), "score": item.score, "metrics": dict(item.metrics)}
             for item in outcome.results
         ],
         "startup_s": outcome.startup_s,
@@ -72,5 +74,28 @@ def _flat(prefix: str, values: Mapping[str, Any]) -> dict[str, str]:
     return {f"{prefix}.{name}": str(value) for name, value in values.items() if value is not None}
 
 
-def _load(result: LoadResult) -> dict[str, Any]:
-    return {"mode": result.load.mode.value, "value": result.load.value}
+def load_record(load: Load) -> dict[str, Any]:
+    """Return a load as plain data."""
+    return {"mode": load.mode.value, "value": load.value}
+
+
+def write_measurements(folder: Path, measurements: Sequence[Measurement]) -> None:
+    """Write `measurements.json`: every measurement with the per-request records, which it replaces."""
+    if not measurements:
+        return
+    rows = [
+        {
+            "load": load_record(item.load),
+            "repeat": item.repeat,
+            "metrics": dict(item.metrics),
+            "errors": dict(item.errors),
+            "duration_s": item.duration_s,
+            "requests": json.loads(item.raw.read_text()) if item.raw else [],
+        }
+        for item in measurements
+    ]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "measurements.json").write_text(json.dumps(rows))
+    for item in measurements:
+        if item.raw is not None:
+            item.raw.unlink()
