@@ -1,7 +1,8 @@
 """`python -m autotune.deploy.simulated --spec FILE.json -- ENGINE ARGV...`: the stand-in engine.
 
 FILE.json stands for the hardware and the model's files: `engine`, `version`, `gpu` (data-sheet figures),
-`gpus_visible`, `model` (architecture facts), `startup_s`. Everything after `--` is the engine's own command.
+`gpu_model`, `gpus_visible`, `model` (architecture facts), `startup_s`. Everything after `--` is the
+engine's own command.
 """
 
 from __future__ import annotations

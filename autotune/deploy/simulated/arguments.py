@@ -9,11 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from autotune.deploy.simulated.cost_model import (
-    SGLANG_STATIC_FRACTION,
-    VLLM_MEMORY_UTILIZATION,
-    GpuFacts,
-)
+from autotune.deploy.simulated.cost_model import SGLANG_STATIC_FRACTION, VLLM_MEMORY_UTILIZATION
 from autotune.plan.runtimes.flags import Flag, FlagList
 
 Given = Mapping[str, Sequence[str]]
@@ -51,23 +47,23 @@ class EngineArguments:
     metrics: bool
 
 
-def parse(argv: Sequence[str], flags: FlagList, gpu: GpuFacts) -> EngineArguments:
-    """Return what the engine would do.
+def parse(argv: Sequence[str], flags: FlagList, *, gpu_model: str, memory_gib: float) -> EngineArguments:
+    """Return what the engine would do on GPUs of this model and memory.
 
     Raises: UsageError in the engine's words.
     """
     if flags.engine == "vllm":
-        return _vllm(argv, flags, gpu)
-    return _sglang(argv, flags, gpu)
+        return _vllm(argv, flags, _vllm_defaults(gpu_model, memory_gib))
+    return _sglang(argv, flags, _sglang_chunk(memory_gib))
 
 
-def _vllm(argv: Sequence[str], flags: FlagList, gpu: GpuFacts) -> EngineArguments:
+def _vllm(argv: Sequence[str], flags: FlagList, defaults: tuple[int, int]) -> EngineArguments:
     if list(argv[:2]) != ["vllm", "serve"]:
         raise UsageError(f"vllm: error: expected `vllm serve`, got `{' '.join(argv[:2])}`")
     given, positional = _read(argv[2:], flags, "vllm")
     options = _Options(given, flags)
     model = options.text("--model", positional[0] if positional else "")
-    sequences, step_tokens = _vllm_defaults(gpu)
+    sequences, step_tokens = defaults
     return EngineArguments(
         model=model,
         served_name=options.text("--served-model-name", model),
@@ -93,15 +89,15 @@ def _vllm(argv: Sequence[str], flags: FlagList, gpu: GpuFacts) -> EngineArgument
     )
 
 
-def _vllm_defaults(gpu: GpuFacts) -> tuple[int, int]:
+def _vllm_defaults(gpu_model: str, memory_gib: float) -> tuple[int, int]:
     """Sequences and step tokens by GPU. Source: vLLM 0.33.0 engine/arg_utils.py:2940-3006."""
-    large = gpu.memory_gib >= 70 and "A100" not in gpu.model
-    if gpu.memory_gib >= 160:
+    large = memory_gib >= 70 and "A100" not in gpu_model
+    if memory_gib >= 160:
         return 1024, 16384
     return (1024, 8192) if large else (256, 2048)
 
 
-def _sglang(argv: Sequence[str], flags: FlagList, gpu: GpuFacts) -> EngineArguments:
+def _sglang(argv: Sequence[str], flags: FlagList, default_chunk: int) -> EngineArguments:
     words = list(argv)
     starts = (["sglang", "serve"], ["python", "-m", "sglang.launch_server"])
     start = next((s for s in starts if words[: len(s)] == s), None)
@@ -112,7 +108,7 @@ def _sglang(argv: Sequence[str], flags: FlagList, gpu: GpuFacts) -> EngineArgume
         raise UsageError(f"sglang serve: error: unrecognized arguments: {' '.join(positional)}")
     options = _Options(given, flags)
     model = options.text("--model-path", "")
-    chunk = options.number("--chunked-prefill-size", _sglang_chunk(gpu))
+    chunk = options.number("--chunked-prefill-size", default_chunk)
     return EngineArguments(
         model=model,
         served_name=options.text("--served-model-name", model),
@@ -138,10 +134,10 @@ def _sglang(argv: Sequence[str], flags: FlagList, gpu: GpuFacts) -> EngineArgume
     )
 
 
-def _sglang_chunk(gpu: GpuFacts) -> int:
+def _sglang_chunk(memory_gib: float) -> int:
     """Default chunk by memory in GiB. Source: SGLang 0.5.23 arg_groups/memory_hook.py."""
     sizes = ((20, 2048), (60, 4096), (160, 8192))
-    return next((size for limit, size in sizes if gpu.memory_gib < limit), 16384)
+    return next((size for limit, size in sizes if memory_gib < limit), 16384)
 
 
 class _Options:

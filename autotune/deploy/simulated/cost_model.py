@@ -24,6 +24,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from autotune.records import GpuSpec
+
 GIB = 2**30
 
 COMPUTE = 0.6
@@ -69,25 +71,12 @@ class ModelFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GpuFacts:
-    """Data-sheet figures; see `records.GpuSpec` for the units."""
-
-    model: str
-    tflops_16bit: float
-    tflops_8bit: float | None
-    memory_gib: float
-    memory_gb_per_s: float
-    link_gb_per_s: float
-    compute_capability: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment:
     """One replica: a model on tp·pp GPUs. Weights and KV cache have 1 (8-bit) or 2 bytes a value."""
 
     engine: str
     model: ModelFacts
-    gpu: GpuFacts
+    gpu: GpuSpec
     tp: int = 1
     pp: int = 1
     weight_bytes: int = 2

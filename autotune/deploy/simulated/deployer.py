@@ -64,7 +64,8 @@ def specification(config: Config, plan: Plan, gpus: tuple[Gpu, ...]) -> dict[str
     return {
         "engine": plan.runtime,
         "version": plan.runtime_version,
-        "gpu": {"model": gpus[0].model, **asdict(spec)} if spec else {},
+        "gpu": asdict(spec) if spec else {},
+        "gpu_model": gpus[0].model if gpus else "",
         "gpus_visible": len(gpus),
         "model": model_facts(config.model),
         "startup_s": config.deploy.startup_s,

@@ -8,9 +8,10 @@ from typing import Any
 
 from autotune.deploy.simulated.arguments import EngineArguments, parse
 from autotune.deploy.simulated.batching import Limits, Replica
-from autotune.deploy.simulated.cost_model import Deployment, GpuFacts, ModelFacts
+from autotune.deploy.simulated.cost_model import Deployment, ModelFacts
 from autotune.deploy.simulated.refusals import Situation, refusal
 from autotune.plan.runtimes.flags import load_flags
+from autotune.records import GpuSpec
 
 
 class EngineRefusal(Exception):
@@ -39,8 +40,9 @@ def create_engine(argv: Sequence[str], specification: Mapping[str, Any]) -> Engi
     Raises: UsageError if its parser refuses, EngineRefusal if it refuses later.
     """
     name, version = specification["engine"], specification["version"]
-    gpu, model = GpuFacts(**specification["gpu"]), ModelFacts(**specification["model"])
-    arguments = parse(argv, load_flags(name, version), gpu)
+    gpu, model = GpuSpec(**specification["gpu"]), ModelFacts(**specification["model"])
+    flags = load_flags(name, version)
+    arguments = parse(argv, flags, gpu_model=specification["gpu_model"], memory_gib=gpu.memory_gib)
     quantized = arguments.quantization is not None and arguments.quantization.startswith(("fp8", "w8a8"))
     deployment = Deployment(
         engine=name,

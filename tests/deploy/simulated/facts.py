@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 GPU: dict[str, Any] = {
-    "model": "H100",
     "tflops_16bit": 989,
     "tflops_8bit": 1979,
     "memory_gib": 80,
@@ -35,6 +34,7 @@ def specification(engine: str = "vllm", gpus: int = 8, **model: int) -> dict[str
         "engine": engine,
         "version": version,
         "gpu": GPU,
+        "gpu_model": "H100",
         "gpus_visible": gpus,
         "model": {**MODEL, **model},
         "startup_s": 0.0,

@@ -7,10 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autotune.deploy.simulated.batching import Limits, Replica, Sequence
-from autotune.deploy.simulated.cost_model import Deployment, GpuFacts, ModelFacts
+from autotune.deploy.simulated.cost_model import Deployment, ModelFacts
+from autotune.records import GpuSpec
 from tests.deploy.simulated.facts import GPU, MODEL
 
-DEPLOYMENT = Deployment(engine="vllm", model=ModelFacts(**MODEL), gpu=GpuFacts(**GPU))
+DEPLOYMENT = Deployment(engine="vllm", model=ModelFacts(**MODEL), gpu=GpuSpec(**GPU))
 
 
 def replica(**limits: int | bool) -> Replica:

@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 
-from autotune.deploy.simulated.cost_model import Deployment, GpuFacts, ModelFacts
+from autotune.deploy.simulated.cost_model import Deployment, ModelFacts
+from autotune.records import GpuSpec
 from tests.deploy.simulated.facts import GPU, MODEL
 
 
 def deployment(engine: str = "vllm", **layout: Any) -> Deployment:
     """Llama-3.1-8B on H100s."""
-    return Deployment(engine=engine, model=ModelFacts(**MODEL), gpu=GpuFacts(**GPU), **layout)
+    return Deployment(engine=engine, model=ModelFacts(**MODEL), gpu=GpuSpec(**GPU), **layout)
 
 
 def test_one_decode_on_one_gpu_is_bound_by_memory() -> None:
