@@ -24,6 +24,10 @@ HEADERS = {
     "output_tokens_per_s_per_gpu": "output tok/s per GPU",
     "requests_per_s_per_gpu": "requests/s per GPU",
     "goodput_requests_per_s_per_gpu": "goodput req/s per GPU",
+    "total_tokens_per_s": "total tok/s",
+    "output_tokens_per_s": "output tok/s",
+    "requests_per_s": "requests/s",
+    "goodput_requests_per_s": "goodput req/s",
 }
 """Column heads of the throughputs that can rank."""
 
@@ -57,7 +61,7 @@ def engine_command(plan: Mapping[str, Any]) -> str:
 
 
 def _table(out: Console, ranking: Ranking, started: Mapping[str, Any], *, alone: bool) -> None:
-    metric = str(started["objective"]["metric"])
+    metric = _ranked_metric(ranking, started["objective"])
     mark = "  SIMULATED: no claim about hardware" if started["simulated"] else ""
     title = "" if alone else f"{ranking.title}  "
     table = Table(title=f"{title}ranked by {metric}{mark}", title_justify="left")
@@ -66,7 +70,7 @@ def _table(out: Console, ranking: Ranking, started: Mapping[str, Any], *, alone:
     table.add_column("rank", justify="right")
     for name in left:
         table.add_column(escape(name))
-    shown = _throughput(metric)
+    shown = _throughput(metric, ranking)
     right = ["GPUs", HEADERS[shown], "output tok/s", "TTFT ms p50/p99", "TPOT ms p50/p99", "score ± spread"]
     for name in right:
         table.add_column(name, justify="right")
@@ -77,9 +81,19 @@ def _table(out: Console, ranking: Ranking, started: Mapping[str, Any], *, alone:
     out.print(table)
 
 
-def _throughput(metric: str) -> str:
-    """The throughput per GPU that is shown: the ranked one; beside a latency, total tokens."""
-    return metric if metric in HEADERS else "total_tokens_per_s_per_gpu"
+def _ranked_metric(ranking: Ranking, objective: Mapping[str, Any]) -> str:
+    """What ranks: the absolute metric where the number of GPUs is unknown."""
+    metric = str(objective["metric"])
+    known = all(row.queued["plan"]["gpus"] for row in ranking.rows)
+    return metric if known else metric.removesuffix("_per_gpu")
+
+
+def _throughput(metric: str, ranking: Ranking) -> str:
+    """The throughput that is shown: the ranked one; beside a latency, total tokens per GPU if known."""
+    if metric in HEADERS:
+        return metric
+    known = all(row.queued["plan"]["gpus"] for row in ranking.rows)
+    return "total_tokens_per_s_per_gpu" if known else "total_tokens_per_s"
 
 
 def _values(queued: Mapping[str, Any], keys: Sequence[str]) -> list[str]:
@@ -92,7 +106,7 @@ def _figures(row: Ranked, shown: str) -> list[str]:
     metrics = row.finished["metrics"]
     return [
         str(row.queued["plan"]["gpus"] or "?"),
-        _number(metrics.get(shown, metrics.get(shown.removesuffix("_per_gpu")))),
+        _number(metrics.get(shown)),
         _number(metrics.get("output_tokens_per_s")),
         _pair(metrics, "ttft_ms"),
         _pair(metrics, "tpot_ms"),
@@ -111,8 +125,10 @@ def _score(finished: Mapping[str, Any]) -> str:
 
 
 def _status(finished: Mapping[str, Any]) -> str:
-    failure = finished["failure"]
-    return f"{finished['status']}: {failure['kind']}" if failure else str(finished["status"])
+    failure, lost = finished["failure"], finished["metrics"].get("requests_failed", 0)
+    if failure:
+        return f"{finished['status']}: {failure['kind']}"
+    return f"{finished['status']}, {lost:g} requests failed" if lost else str(finished["status"])
 
 
 def _winner(out: Console, ranking: Ranking, objective: Mapping[str, Any], *, simulated: bool) -> None:
@@ -127,19 +143,13 @@ def _winner(out: Console, ranking: Ranking, objective: Mapping[str, Any], *, sim
     how = f"median of {repeats}" if repeats > 1 else "measured once"
     out.print(
         f"winner  {escape(best.queued['label'])}: {_number(finished['score'])} "
-        f"{_scored_metric(best, objective)} at {where}, {how}{mark}",
+        f"{_ranked_metric(ranking, objective)} at {where}, {how}{mark}",
         soft_wrap=True,
     )
     if len(ranking.rows) > 1 and ranking.rows[1].rank is not None:
         out.print(f"        {escape(_lead(best, ranking.rows[1], objective))}", soft_wrap=True)
     if best.queued["plan"]["argv"]:
         out.print(f"command {escape(engine_command(best.queued['plan']))}", soft_wrap=True)
-
-
-def _scored_metric(best: Ranked, objective: Mapping[str, Any]) -> str:
-    """What the score is: absolute where the number of GPUs is unknown."""
-    metric = str(objective["metric"])
-    return metric if best.queued["plan"]["gpus"] else metric.removesuffix("_per_gpu")
 
 
 def _lead(best: Ranked, second: Ranked, objective: Mapping[str, Any]) -> str:

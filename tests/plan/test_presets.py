@@ -1,0 +1,68 @@
+"""Every preset in `conf/` composes, holds to the schema, and plans."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from autotune.compose import candidate_from, compose, hydra_on
+from autotune.gpus.inventory import take_inventory
+from autotune.plan.resolve import resolve
+from autotune.plan.rules import value_problems
+from autotune.prepare import prepare
+from autotune.schema import GpusConfig, GpuSpecConfig, config_from
+
+CONF = Path(__file__).parents[2] / "conf"
+PRESETS = sorted((path.parent.name, path.stem) for path in CONF.glob("*/*.yaml"))
+SPEC = GpuSpecConfig(tflops_16bit=1, memory_gib=80, memory_gb_per_s=1, link_gb_per_s=1)
+INVENTORY = take_inventory(GpusConfig(kind="declared", model="H100", count=8, spec=SPEC))
+
+
+@pytest.mark.parametrize(("group", "preset"), PRESETS, ids=["/".join(pair) for pair in PRESETS])
+def test_preset(group: str, preset: str) -> None:
+    """It composes with all defaults, is valid, and its candidate can run on eight GPUs."""
+    word = f"+{group}={preset}" if group == "experiment" else f"{group}={preset}"
+    with hydra_on(None) as hydra:
+        candidate = candidate_from(compose(hydra, [word]))
+    config = config_from(candidate.config)
+    assert value_problems(config) == []
+    assert resolve(config, INVENTORY).reasons == ()
+    assert group == "experiment" or candidate.choices[group] == preset
+
+
+@pytest.mark.parametrize(
+    "path", sorted(CONF.rglob("*.yaml")), ids=lambda path: f"{path.parent.name}/{path.stem}"
+)
+def test_a_preset_begins_with_the_command_that_uses_it(path: Path) -> None:
+    """A reader of the file knows how to call it."""
+    lines = [line for line in path.read_text().splitlines() if not line.startswith("# @package")]
+    assert lines[0].startswith("# python -m autotune ")
+    names = {f"{path.parent.name}={path.stem}", f"+{path.parent.name}={path.stem}"}
+    assert path.parent == CONF or any(name in lines[0].split() for name in names)
+
+
+def test_an_experiment_preset_is_a_whole_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`+experiment=demo` spans the demo's grid; the command line wins over it."""
+    monkeypatch.chdir(tmp_path)
+    with hydra_on(None) as hydra:
+        whole = prepare(hydra, ["+experiment=demo"], multirun=True)
+        less = prepare(hydra, ["+experiment=demo", "runtime=sglang"], multirun=True)
+    assert [c.choices["runtime"] + c.choices["parallel"] for c in whole.candidates] == [
+        "vllmtp2",
+        "vllmtp4",
+        "sglangtp2",
+        "sglangtp4",
+    ]
+    assert {c.choices["runtime"] for c in less.candidates} == {"sglang"}
+
+
+def test_a_users_own_presets_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--config-dir` brings presets that need no change here."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine" / "parallel").mkdir(parents=True)
+    (tmp_path / "mine" / "parallel" / "wide.yaml").write_text("tp: 8\n")
+    words = ["parallel=wide", "deploy=simulated", "gpus=h100_8x"]
+    with hydra_on(str(tmp_path / "mine")) as hydra:
+        prepared = prepare(hydra, words, multirun=False)
+    assert prepared.config.parallel.tp == 8

@@ -1,0 +1,199 @@
+"""What a user reads: the end of a sweep against golden files, the progress against its meaning."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from autotune.report.live import PlainView, Progress
+from autotune.report.render import PLAIN_WIDTH, engine_command, render
+from autotune.schema import Direction
+from autotune.score.ranking import rank
+from autotune.track.state import SweepState, state_of
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def started(
+    metric: str = "total_tokens_per_s_per_gpu", direction: str = "maximize", **more: Any
+) -> dict[str, Any]:
+    """The first event of a sweep over runtime and parallel on 4 GPUs."""
+    gpus = [{"uuid": f"g{i}", "model": "H100", "node": "n"} for i in range(4)]
+    return {
+        "event": "sweep_started",
+        "sweep": "s",
+        "candidates": 3,
+        "varied": ["runtime", "parallel"],
+        "objective": {"metric": metric, "direction": direction, "load": "best"},
+        "inventory": {"kind": "declared", "gpus": gpus},
+        "simulated": False,
+        **more,
+    }
+
+
+def queued(trial: int, runtime: str, parallel: str, gpus: int, **choices: str) -> dict[str, Any]:
+    """A trial that waits."""
+    plan = {
+        "runtime": runtime,
+        "argv": [runtime, "serve", "a model", "--port", "{port}"],
+        "env": {"A": "b c"},
+        "gpus": gpus,
+        "signature": f"{trial}",
+    }
+    return {
+        "event": "trial_queued",
+        "trial": trial,
+        "overrides": [f"runtime={runtime}", f"parallel={parallel}"],
+        "choices": {"runtime": runtime, "parallel": parallel, **choices},
+        "label": f"{runtime} · {parallel}",
+        "plan": plan,
+        "folder": f"trial-{trial}",
+    }
+
+
+def finished(trial: int, repeats: list[float], **more: Any) -> dict[str, Any]:
+    """A trial that was measured; without repeats, one that failed."""
+    score = sorted(repeats)[len(repeats) // 2] if repeats else None
+    latencies = {"ttft_ms_p50": 10.25, "ttft_ms_p99": 20.5, "tpot_ms_p50": 4.0, "tpot_ms_p99": 5.0}
+    metrics = (
+        {"total_tokens_per_s_per_gpu": score, "output_tokens_per_s": 100.0, **latencies} if repeats else {}
+    )
+    return {
+        "event": "trial_finished",
+        "trial": trial,
+        "status": "measured" if repeats else "failed",
+        "failure": None,
+        "score": score,
+        "score_repeats": repeats,
+        "load": {"mode": "concurrency", "value": 8} if repeats else None,
+        "metrics": metrics,
+        "notes": [],
+        "trial_s": 10.0,
+        **more,
+    }
+
+
+FAILURE = {
+    "kind": "cuda_oom",
+    "message": "the engine ended: cuda oom",
+    "evidence": "engine.log:7: CUDA out of memory [here]",
+    "advice": "use more GPUs",
+}
+
+ABSOLUTE = {"total_tokens_per_s": 5.0, "output_tokens_per_s": 3.0, "requests_failed": 2}
+
+SWEEPS: dict[str, list[dict[str, Any]]] = {
+    "clear": [
+        started(),
+        queued(0, "vllm", "tp2", 2),
+        queued(1, "vllm", "tp4", 4),
+        queued(2, "sglang", "tp2", 2),
+        finished(0, [660.0, 661.0, 662.0]),
+        finished(1, [384.5, 380.0, 390.0]),
+        finished(2, [], failure=FAILURE),
+        {
+            "event": "candidate_rejected",
+            "overrides": ["parallel=tp16"],
+            "reasons": ["needs 16 GPUs; the inventory has 4"],
+        },
+        {"event": "candidate_duplicate", "overrides": ["parallel=single"], "duplicate_of": 0},
+    ],
+    "tie": [
+        started(simulated=True),
+        queued(0, "vllm", "tp2", 2),
+        queued(1, "sglang", "tp2", 2),
+        finished(0, [650.0, 661.0, 672.0], notes=["the engine says version 1; the plan was made for 2"]),
+        finished(1, [649.0, 655.0, 670.0]),
+    ],
+    "latency": [
+        started("ttft_ms_p90", "minimize"),
+        queued(0, "vllm", "tp2", 2),
+        queued(1, "vllm", "tp4", 4),
+        finished(0, [12.0]),
+        finished(1, [9.0]),
+    ],
+    "two-workloads": [
+        started(),
+        queued(0, "vllm", "tp2", 2, workload="chat"),
+        queued(1, "vllm", "tp2", 2, workload="rag"),
+        finished(0, [1.0, 1.0, 1.0]),
+        finished(1, [2.0, 2.0, 2.0]),
+    ],
+    "unknown-gpus": [started(), queued(0, "vllm", "tp1", 0), finished(0, [5.0], metrics=ABSOLUTE)],
+}
+
+
+def printed(state: SweepState) -> str:
+    """The end of a sweep as a pipe gets it."""
+    out = io.StringIO()
+    trials = [(t.number, t.queued, t.finished) for t in state.latest() if t.finished]
+    direction = Direction((state.started or {})["objective"]["direction"])
+    console = Console(file=out, width=PLAIN_WIDTH, highlight=False)
+    render(console, state, rank(trials, direction), folder=Path("outputs/s"), store="python -m autotune ui")
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_the_end_of_a_sweep(name: str) -> None:
+    """Every line is as it was read and approved; a missing golden file is a failure."""
+    assert printed(state_of(SWEEPS[name])) == (GOLDEN / f"{name}.txt").read_text()
+
+
+def test_the_engines_command_can_be_typed() -> None:
+    """Quoted, with its environment and a port."""
+    assert engine_command(queued(0, "vllm", "tp1", 1)["plan"]) == "A='b c' vllm serve 'a model' --port 8000"
+
+
+def test_progress_knows_holders_best_and_time_left() -> None:
+    """One of three trials of 2 GPUs done in 10 s on 4 GPUs: 4 of 10 s into the second, the third waits."""
+    now = [0.0]
+    progress = Progress(clock=lambda: now[0])
+    for event in (started(), *(queued(n, "vllm", f"tp{n}", 2) for n in range(3))):
+        progress.follow(event)
+    progress.follow(finished(0, [7.0]))
+    progress.follow(
+        {"event": "trial_started", "trial": 1, "lease": {"gpus": ["g0", "g1"], "indices": [0, 1]}}
+    )
+    now[0] = 4.0
+    assert progress.best() == (0, 7.0)
+    assert progress.seconds_left() == pytest.approx((6 * 2 + 10 * 2) / 4)
+    out = io.StringIO()
+    Console(file=out, width=100).print(progress.render())
+    assert "0:1  1:1  2:·  3:·" in out.getvalue()
+    assert "1 of 3 done · best so far vllm · tp0 7.0 · about 8 s left" in out.getvalue()
+
+
+def test_plain_lines_tell_each_step() -> None:
+    """Where there is no terminal, one line a step; labels are no markup."""
+    out = io.StringIO()
+    view = PlainView(Console(file=out, width=PLAIN_WIDTH, highlight=False))
+    load = {"mode": "concurrency", "value": 8.0}
+    events = [
+        started(),
+        {**queued(0, "vllm", "tp2", 2), "label": "[loads]=1"},
+        {"event": "trial_started", "trial": 0, "lease": {"gpus": ["g0"], "indices": [0]}},
+        {"event": "server_ready", "trial": 0, "startup_s": 1.25, "engine_version": None},
+        {
+            "event": "measured",
+            "trial": 0,
+            "load": load,
+            "repeat": 0,
+            "metrics": {"output_tokens_per_s": 5.0},
+            "requests_failed": 2,
+        },
+        finished(0, [7.0]),
+    ]
+    for event in events:
+        view.follow(event)
+    lines = [line.split(" ", 1)[1] for line in out.getvalue().splitlines()]
+    assert lines == [
+        "sweep s: 3 candidates on 4 x H100",
+        "trial 0 [loads]=1: starting on GPU 0",
+        "trial 0 [loads]=1: ready after 1.2 s, version unknown",
+        "trial 0 [loads]=1: concurrency 8 repeat 1, 5.0 output tokens/s, 2 requests FAILED",
+        "trial 0 [loads]=1: measured, total_tokens_per_s_per_gpu 7.0 (1 of 1 done)",
+    ]
