@@ -9,7 +9,8 @@ busy moment of the machine does not fall on one load alone.
   borders a request can change sides with a neighbour received in the same microseconds.
 * The server stamps its writes, the client its reads: the ratio includes the kernel's way from one to the
   other and the time that either waited for a core. They share the machine, as they do in a trial.
-* Ideal output is concurrency × tokens / (ttft + (tokens - 1) × itl), with the ttft and itl asked for.
+* Ideal output is concurrency × tokens / (ttft + (tokens - 1) × itl), with the ttft and itl asked for; with
+  `--spread`, tokens are the mean of the measured requests, and about a percent is the draw's.
 * Client CPU is that of the measuring window; `around` is the wall time of the whole call that was not the
   window: start of the process, warm-up, and reading the answers afterwards.
 
@@ -30,12 +31,13 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from autotune.benchmark.native import NativeClient
 from autotune.benchmark.protocol import MeasureRequest
-from autotune.benchmark.traffic import measured_count, warmup_count
+from autotune.benchmark.traffic import measured_count, requests, warmup_count
 from autotune.processes import ProcessGroup
 from autotune.records import Endpoint, Load, Mode, Traffic
 
@@ -66,6 +68,7 @@ def main() -> int:
     parser.add_argument("--concurrency", default="1,8,64")
     parser.add_argument("--ttft-ms", type=float, default=100)
     parser.add_argument("--itl-ms", type=float, default=10)
+    parser.add_argument("--spread", type=float, default=0, help="of the output tokens; 0: all end together")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--check", action="store_true")
     options = parser.parse_args()
@@ -101,7 +104,7 @@ def _measure(url: str, concurrency: int, repeat: int, options: argparse.Namespac
         input_tokens=INPUT_TOKENS,
         output_tokens=OUTPUT_TOKENS,
         input_spread=0,
-        output_spread=0,
+        output_spread=options.spread,
         requests_per_load=8,
         min_requests=1,
         warmup_requests=2,
@@ -124,7 +127,9 @@ def _measure(url: str, concurrency: int, repeat: int, options: argparse.Namespac
     wall_s = time.perf_counter() - began_s
     truth = _get(f"{url}/truth?skip={warmup_count(traffic, load)}&take={measured_count(traffic, load)}")
     metrics = measured.metrics
-    ideal = concurrency * OUTPUT_TOKENS / (options.ttft_ms + (OUTPUT_TOKENS - 1) * options.itl_ms) * 1000
+    plans = islice(requests(traffic, load, repeat=repeat, phase="measure"), measured_count(traffic, load))
+    tokens = statistics.fmean(plan.output_tokens for plan in plans)
+    ideal = concurrency * tokens / (options.ttft_ms + (tokens - 1) * options.itl_ms) * 1000
     return Row(
         ttft_ms=metrics["ttft_ms_mean"],
         truth_ms=truth["ttft_ms_mean"],

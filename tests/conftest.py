@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytest.register_assert_rewrite("tests.contracts")
+
 MAKE = "from mlflow.tracking import MlflowClient; MlflowClient(tracking_uri='sqlite:///mlflow.db').search_experiments()"
 
 

@@ -41,6 +41,8 @@ class NativeClient:
             code = process.wait(GRACE_S)
         finally:
             process.terminate(GRACE_S)
+            with self._guard:
+                self._process = None  # its id may soon be another's
         if self._stopped.is_set():
             raise Interrupted
         if code != 0:

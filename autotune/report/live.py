@@ -225,7 +225,10 @@ def _finished_sentence(event: Event, progress: Progress) -> str:
         return f"failed, {event['failure']['kind']}: {event['failure']['message']} {counts}"
     if event["score"] is None:
         return f"{event['status']} {counts}"
-    return f"{event['status']}, {progress.sweep['objective']['metric']} {event['score']:.1f} {counts}"
+    metric = str(progress.sweep["objective"]["metric"])
+    if not progress.queued[event["trial"]]["plan"]["gpus"]:
+        metric = metric.removesuffix("_per_gpu")
+    return f"{event['status']}, {metric} {event['score']:.1f} {counts}"
 
 
 def _load(event: Event) -> str:

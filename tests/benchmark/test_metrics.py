@@ -77,7 +77,7 @@ def test_statistics_sort_their_values() -> None:
             replace(ONE, phase="warmup", chunks_s=(-0.2, -0.1, 0.1), ended_s=0.1),
             1,
             1,
-            1,
+            1 / 3,
             id="warm-up's last third inside, its prompt before",
         ),
         pytest.param(
@@ -87,7 +87,7 @@ def test_statistics_sort_their_values() -> None:
             replace(ONE, phase="fill", chunks_s=(0.9, 1.0, 1.1), ended_s=1.1, output_tokens=6),
             4,
             14,
-            0,
+            2 / 3,
             id="two of three chunks of two tokens, its end after",
         ),
         pytest.param(
@@ -102,7 +102,25 @@ def test_throughput_counts_what_arrived_inside_the_window(
     metrics = summarize([record, TWO], window_s=1.0, cpu_s=0.0)
     assert metrics["output_tokens_per_s"] == pytest.approx(output + 5)
     assert metrics["total_tokens_per_s"] == pytest.approx(total + 25)
-    assert metrics["requests_per_s"] == ended + 1
+    assert metrics["requests_per_s"] == metrics["goodput_requests_per_s"] == pytest.approx(ended + 1)
+
+
+def test_requests_cut_off_at_the_end_count_what_had_arrived() -> None:
+    """ONE and TWO: 8 tokens in 5 chunks, prompts of 15 in the mean; 2 cut chunks are 16/5 tokens, 1 prompt.
+
+    They are 2 / 2.5 of a request.
+    """
+    cut = replace(ONE, phase="fill", error="unfinished", chunks_s=(0.7, 0.9), ended_s=1.0, output_tokens=0)
+    before = replace(cut, chunks_s=())
+    alone = summarize([ONE, TWO], window_s=1.0, cpu_s=0.0)
+    metrics = summarize([ONE, TWO, cut, before], window_s=1.0, cpu_s=0.0)
+    assert metrics["output_tokens_per_s"] == pytest.approx(8 + 2 * 8 / 5)
+    assert metrics["total_tokens_per_s"] == pytest.approx(38 + 2 * 8 / 5 + 15)
+    assert metrics["requests_per_s"] == pytest.approx(2.8)
+    rates = {"output_tokens_per_s", "total_tokens_per_s", "requests_per_s", "goodput_requests_per_s"}
+    assert {k: v for k, v in metrics.items() if k not in rates} == {
+        k: v for k, v in alone.items() if k not in rates
+    }
 
 
 def test_only_measured_requests_have_latencies() -> None:

@@ -20,7 +20,7 @@ from autotune.benchmark.protocol import Benchmark, MeasureRequest, Progress
 from autotune.benchmark.traffic import requests
 from autotune.errors import TrialError
 from autotune.records import Measurement, Mode
-from tests.contracts import QUICK, Ask, BenchmarkContract, Serve, children
+from tests.contracts.benchmark import QUICK, Ask, BenchmarkContract, Serve, children
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -44,19 +44,33 @@ class TestNativeClient(BenchmarkContract):
         late_s = [record["sent_s"] - record["scheduled_s"] for record in measured]
         assert min(late_s) >= -2e-6  # both are rounded to microseconds
         assert statistics.median(late_s) < 0.1
+        assert {r["error"] for r in records if r["phase"] == "fill"} <= {None, "unfinished"}
 
     def test_the_raw_file_has_one_record_a_request(self, client: Benchmark, serve: Serve, ask: Ask) -> None:
-        """Warm-up and measured requests are complete; a chunk never comes before the one it follows."""
+        """Warm-up and measured requests ended, filler may be cut; no chunk comes before the one it follows."""
         records = _raw(client.measure(ask(serve(*QUICK), value=2, warmup_requests=2)))
         for phase, count in (("warmup", 4), ("measure", 6)):
             assert sorted(r["index"] for r in records if r["phase"] == phase) == list(range(count))
         assert {record["phase"] for record in records} <= {"warmup", "measure", "fill"}
-        for record in records:
+        assert {r["error"] for r in records if r["phase"] == "fill"} <= {None, "unfinished"}
+        for record in (record for record in records if record["error"] != "unfinished"):
             assert (record["status"], record["error"]) == (200, None)
             assert (record["prompt_tokens"], record["output_tokens"]) == (16, 5)
             times = [record["sent_s"], *record["chunks_s"], record["ended_s"]]
             assert len(record["chunks_s"]) == 5
             assert all(before <= after for before, after in pairwise(times))
+
+    def test_throughput_counts_what_was_still_in_flight(
+        self, client: Benchmark, serve: Serve, ask: Ask
+    ) -> None:
+        """Requests of very unlike lengths end apart, and every chunk inside the window counts."""
+        url = serve("--ttft-ms", "20", "--itl-ms", "4")
+        measured = client.measure(ask(url, value=16, requests_per_load=2, output_tokens=40, output_spread=1))
+        records = _raw(measured)
+        cut = [record for record in records if record["error"] == "unfinished"]
+        inside = [s for record in records for s in record["chunks_s"] if 0 <= s <= measured.duration_s]
+        assert any(record["chunks_s"] for record in cut)
+        assert measured.metrics["output_tokens_per_s"] == pytest.approx(len(inside) / measured.duration_s)
 
     def test_only_its_raw_file_is_left(self, client: Benchmark, serve: Serve, ask: Ask) -> None:
         """What it was told and what it summed up is in the measurement."""

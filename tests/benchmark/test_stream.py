@@ -106,6 +106,15 @@ def test_a_broken_exchange_keeps_its_kind(error: str) -> None:
     assert read_answer(exchange).error == error
 
 
+@pytest.mark.parametrize("status", [200, 0])
+def test_an_unfinished_answer_keeps_its_stamps(status: int) -> None:
+    """What it brought until the client stopped, also if that was nothing."""
+    exchange = _exchange(*([TOKEN, TOKEN, TOKEN[:20]] if status else []), status=status)
+    exchange.error = "unfinished"
+    answer = read_answer(exchange)
+    assert (answer.error, answer.stamps) == ("unfinished", (0.0, 1.0) if status else ())
+
+
 def test_usage_in_every_chunk_counts_once() -> None:
     """The last one holds: engines that send it all along count up."""
     first = TOKEN.replace(b"}]}", b'}],"usage":{"prompt_tokens":4,"completion_tokens":1}}')

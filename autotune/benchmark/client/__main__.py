@@ -18,7 +18,7 @@ import uvloop
 
 from autotune.benchmark.client.run import LoadRun, Run
 from autotune.benchmark.client.stream import read_answer
-from autotune.benchmark.metrics import RequestRecord, errors_by_kind, summarize
+from autotune.benchmark.metrics import UNFINISHED, RequestRecord, errors_by_kind, summarize
 from autotune.records import Endpoint, Load, Mode, Traffic
 
 
@@ -32,7 +32,7 @@ def main(path: Path) -> int:
         return 1
     records = [_record(sent, run) for sent in run.sent]
     window_s = run.end_s - run.begin_s
-    first = next((r for r in records if r.error is not None), None)
+    first = next((r for r in records if r.error not in {None, UNFINISHED}), None)
     summary = {
         "metrics": {"load": load.value, **summarize(records, window_s=window_s, cpu_s=run.cpu_s)},
         "errors": errors_by_kind(records),

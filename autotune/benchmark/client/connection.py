@@ -15,16 +15,18 @@ from urllib.parse import urlsplit
 
 import httptools
 
+from autotune.benchmark.metrics import UNFINISHED
+
 
 @dataclass(slots=True)
 class Exchange:
-    """What one request brought: times are `perf_counter` seconds."""
+    """What one request has brought so far: times are `perf_counter` seconds, 0 for not yet."""
 
     sent_s: float = 0.0
     ended_s: float = 0.0
     status: int = 0
     reads: list[tuple[float, bytes]] = field(default_factory=list)
-    error: str | None = None  # connect, truncated, timeout, bad_response
+    error: str | None = None  # connect, truncated, timeout, bad_response, unfinished
 
 
 class Connection(asyncio.Protocol):
@@ -38,15 +40,14 @@ class Connection(asyncio.Protocol):
         self._ended: asyncio.Future[None] | None = None
         self._stamp = 0.0
 
-    def send(self, data: bytes, ended: asyncio.Future[None]) -> Exchange:
+    def send(self, data: bytes, exchange: Exchange, ended: asyncio.Future[None]) -> None:
         """Write a request; `ended` is resolved when its answer is complete or cannot come any more."""
         self._parser = httptools.HttpResponseParser(self)
-        self._exchange = exchange = Exchange()
+        self._exchange = exchange
         self._ended = ended
         self.reusable = False
         exchange.sent_s = perf_counter()
         self._transport.write(data)
-        return exchange
 
     def give_up(self, error: str) -> None:
         """End the exchange in progress as failed, and close."""
@@ -125,29 +126,31 @@ class Pool:
             opened = await asyncio.gather(*(self._open() for _ in range(min(32, count - begin))))
             self._idle.extend(connection for connection in opened if connection is not None)
 
-    async def exchange(self, body: bytes, timeout_s: float) -> Exchange:
-        """Send one request and return its exchange; failures are in it, not raised."""
+    async def carry(self, body: bytes, timeout_s: float, exchange: Exchange) -> None:
+        """Send one request and fill its exchange until it has ended; failures are in it, not raised."""
         data = self._head + str(len(body)).encode() + b"\r\n\r\n" + body
         while True:
             connection, used = await self._take()
             if connection is None:
-                now = perf_counter()
-                return Exchange(sent_s=now, ended_s=now, error="connect")
-            done = await self._once(connection, data, timeout_s)
-            if used and done.error == "truncated" and not done.status:
-                continue  # the server closed an idle connection as we wrote: not the request's fault
-            return done
+                exchange.sent_s = exchange.ended_s = perf_counter()
+                exchange.error = "connect"
+                return
+            await self._once(connection, data, timeout_s, exchange)
+            if not used or exchange.error != "truncated" or exchange.status:
+                return
+            # the server closed an idle connection as we wrote: not the request's fault
+            exchange.sent_s, exchange.ended_s, exchange.error = 0.0, 0.0, None
 
     def close(self) -> None:
-        """Drop every connection; the engine aborts what was in flight."""
+        """Drop every connection; what was in flight is `unfinished`, and the engine aborts it."""
         for connection in list(self._all):
-            connection.close()
+            connection.give_up(UNFINISHED)
 
-    async def _once(self, connection: Connection, data: bytes, timeout_s: float) -> Exchange:
+    async def _once(self, connection: Connection, data: bytes, timeout_s: float, exchange: Exchange) -> None:
         loop = asyncio.get_running_loop()
         ended: asyncio.Future[None] = loop.create_future()
         timer = loop.call_later(timeout_s, connection.give_up, "timeout")
-        exchange = connection.send(data, ended)
+        connection.send(data, exchange, ended)
         try:
             await ended
         finally:
@@ -157,7 +160,6 @@ class Pool:
         else:
             self._all.discard(connection)
             connection.close()
-        return exchange
 
     async def _take(self) -> tuple[Connection | None, bool]:
         """An idle connection (used before), else a new one; None where nobody listens."""

@@ -77,14 +77,13 @@ class LoadRun:
         end_s, cpu_end_s = perf_counter(), process_time()
         begin_s, cpu_begin_s = self._begin or (end_s, cpu_end_s)
         self._tell(report)
-        offer.cancel()
         self._pool.close()
+        offer.cancel()
+        sent = tuple(each for each in self._sent if each.exchange.sent_s)  # without those still connecting
         return Run(
-            sent=tuple(self._sent),
+            sent=sent,
             begin_s=begin_s,
-            end_s=max(
-                (sent.exchange.ended_s for sent in self._sent if sent.phase == "measure"), default=end_s
-            ),
+            end_s=max((each.exchange.ended_s for each in sent if each.phase == "measure"), default=end_s),
             cpu_s=cpu_end_s - cpu_begin_s,
             aborted=self._aborted,
         )
@@ -117,8 +116,9 @@ class LoadRun:
     async def _one(self, phase: str, plan: RequestPlan, body: bytes, due_s: float | None) -> None:
         if phase == "measure" and self._begin is None:
             self._begin = (perf_counter(), process_time())
-        exchange = await self._pool.exchange(body, self._timeout_s)
+        exchange = Exchange()
         self._sent.append(Sent(phase=phase, index=plan.index, due_s=due_s, exchange=exchange))
+        await self._pool.carry(body, self._timeout_s, exchange)
         good = exchange.error is None and exchange.status == 200
         (self._ok if good else self._failed)[phase] += 1
         self._check_end(phase)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from autotune.benchmark.client.connection import Exchange
+from autotune.benchmark.metrics import UNFINISHED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,15 +26,16 @@ def read_answer(exchange: Exchange) -> Answer:
     """Return what an exchange brought.
 
     Failures: `connect`, `timeout`, `truncated` (no end of the answer, or no `[DONE]`), `http_<status>`,
-    `bad_response` (not the OpenAI protocol), `no_content` (no token), `no_usage` (tokens not counted).
+    `bad_response` (not the OpenAI protocol), `no_content` (no token), `no_usage` (tokens not counted);
+    `unfinished` (the client stopped first) keeps its stamps.
     """
-    if exchange.error is not None:
+    if exchange.error is not None and exchange.error != UNFINISHED:
         return Answer(error=exchange.error)
-    if exchange.status != 200:
+    if exchange.status != 200 and exchange.error is None:
         body = b"".join(data for _, data in exchange.reads)
         return Answer(error=f"http_{exchange.status}", detail=body[:300].decode(errors="replace"))
     try:
-        return _read(exchange.reads)
+        return _read(exchange.reads) if exchange.error is None else _unfinished(exchange.reads)
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         return Answer(error="bad_response", detail=f"{type(error).__name__}: {error}")
 
@@ -63,6 +65,12 @@ def _read(reads: Sequence[tuple[float, bytes]]) -> Answer:
         prompt_tokens=int(usage.get("prompt_tokens") or 0),
         output_tokens=int(usage["completion_tokens"]),
     )
+
+
+def _unfinished(reads: Sequence[tuple[float, bytes]]) -> Answer:
+    contents = ((stamp, json.loads(data)) for stamp, data in events(reads) if data != b"[DONE]")
+    stamps = tuple(stamp for stamp, content in contents if _brings_tokens(content.get("choices") or []))
+    return Answer(error=UNFINISHED, stamps=stamps)
 
 
 def events(reads: Sequence[tuple[float, bytes]]) -> Iterator[tuple[float, bytes]]:

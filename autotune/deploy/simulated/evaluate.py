@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from autotune.benchmark.metrics import RequestRecord, summarize
+from autotune.benchmark.metrics import UNFINISHED, RequestRecord, summarize
 from autotune.benchmark.traffic import RequestPlan, measured_count, requests, warmup_count
 from autotune.deploy.simulated.batching import Sequence as Request
 from autotune.deploy.simulated.engine import create_engine
@@ -40,7 +40,7 @@ def evaluate(
     sent = run.measure()
     begin_s = min(item.at_s for item in sent if item.phase == "measure")
     end_s = max(item.chunks_s[-1] for item in sent if item.phase == "measure")
-    records = [_record(item, begin_s) for item in sent if len(item.chunks_s) == item.plan.output_tokens]
+    records = [_record(item, begin_s) for item in sent]
     metrics = summarize(records, window_s=end_s - begin_s, cpu_s=0.0)
     del metrics["client_cpu_fraction"]
     return {"load": load.value, "duration_s": end_s - begin_s, **metrics}
@@ -139,16 +139,17 @@ def _phases(traffic: Traffic, load: Load, repeat: int) -> Iterator[tuple[str, Re
 
 
 def _record(sent: _Sent, begin_s: float) -> RequestRecord:
+    finished = len(sent.chunks_s) == sent.plan.output_tokens
     return RequestRecord(
         phase=sent.phase,
         index=sent.plan.index,
         sent_s=sent.at_s - begin_s,
         scheduled_s=None,
-        ended_s=sent.chunks_s[-1] - begin_s,
+        ended_s=sent.chunks_s[-1] - begin_s if sent.chunks_s else 0.0,
         chunks_s=tuple(chunk - begin_s for chunk in sent.chunks_s),
         prompt_tokens=len(sent.plan.prompt.split()),
         output_tokens=sent.plan.output_tokens,
         status=200,
-        error=None,
+        error=None if finished else UNFINISHED,
         detail="",
     )

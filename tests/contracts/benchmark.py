@@ -18,7 +18,7 @@ from autotune.errors import Interrupted, TrialError
 from autotune.processes import ProcessGroup
 from autotune.records import Endpoint, Load, Measurement, Mode, Traffic
 
-SERVER = Path(__file__).resolve().parents[1] / "benchmarks" / "known_timing_server.py"
+SERVER = Path(__file__).resolve().parents[2] / "benchmarks" / "known_timing_server.py"
 QUICK = ("--ttft-ms", "20", "--itl-ms", "2")
 PROMPT_S = 10.0  # "at once" on a machine that does other things too
 

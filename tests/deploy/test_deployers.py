@@ -1,0 +1,80 @@
+"""Every deployer against the shared suite."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.contracts.deployer import Case, DeployerContract, case_of
+
+from autotune.deploy import DEPLOYERS, create_deployer, probe
+from autotune.errors import ConfigError
+from tests.test_sweep import STANDINS, Shop, until
+
+TABLE = Path(__file__).parents[1] / "data" / "replay.csv"
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is written into the checkout."""
+    monkeypatch.chdir(tmp_path)
+
+
+class TestProcess(DeployerContract):
+    """A local program."""
+
+    @pytest.fixture
+    def case(self, tmp_path: Path) -> Case:
+        """The stand-in program."""
+        return case_of(Shop(tmp_path).words(), tmp_path / "trial")
+
+
+class TestForeign(DeployerContract):
+    """An engine of someone else."""
+
+    @pytest.fixture
+    def case(self, tmp_path: Path) -> Iterator[Case]:
+        """The stand-in program, started by the test and running after it."""
+        port = probe.free_port()
+        argv = [sys.executable, str(STANDINS / "vllm"), "serve", "--port", str(port)]
+        url = f"http://127.0.0.1:{port}"
+        with subprocess.Popen(argv, env={**os.environ, "STANDIN_PIDS": os.devnull}) as engine:
+            until(lambda: probe.status(url, "/health", 1.0) == 200)
+            yield case_of([*Shop(tmp_path).words(), f"deploy.url={url}"], tmp_path / "trial")
+            assert engine.poll() is None
+            engine.kill()
+
+    @pytest.mark.skip(reason="there is no start to cancel")
+    def test_a_start_that_is_cancelled_gives_up(self, case: Case) -> None:
+        """An engine that runs already is ready at once."""
+
+
+class TestSimulated(DeployerContract):
+    """The stand-in engine with its cost model."""
+
+    @pytest.fixture
+    def case(self, tmp_path: Path) -> Case:
+        """vLLM on one simulated H100."""
+        words = ["deploy=simulated", "gpus=h100_8x", "workload=demo", "parallel=tp1", "deploy.startup_s=0"]
+        return case_of(words, tmp_path / "trial")
+
+
+class TestReplay(DeployerContract):
+    """Measured rows."""
+
+    @pytest.fixture
+    def case(self, tmp_path: Path) -> Case:
+        """A candidate with rows."""
+        words = ["deploy=replay", f"deploy.table={TABLE}", "gpus=h100_8x", "workload=demo", "parallel=tp2"]
+        return case_of(words, tmp_path / "trial")
+
+
+def test_an_unknown_deployer_names_the_known_ones() -> None:
+    """The registry is the list."""
+    with pytest.raises(ConfigError, match="deploy=moon: not available; choose process, simulated, replay"):
+        create_deployer("moon")
+    assert all(create_deployer(kind) for kind in DEPLOYERS)
