@@ -56,6 +56,8 @@ def taken_port() -> Iterator[int]:
         pytest.param(["gpus=nvml"], "no NVIDIA driver answers", id="no driver"),
         pytest.param(["model.heads=null"], "deploy=simulated needs model.heads", id="facts missing"),
         pytest.param(["tracking=server"], "tracking.uri: must be given", id="mandatory value"),
+        pytest.param(["sweep.name=../up"], "sweep.name=../up: must be letters, digits", id="name that leaves its folder"),
+        pytest.param(["sweep.resume=true"], "which sweep? Give sweep.name=NAME", id="resume of nothing"),
         pytest.param(["~workload"], "keys cannot be deleted", id="deletion"),
         pytest.param(["--nonsense"], "--nonsense: no such option", id="unknown option"),
         pytest.param(["hydra/launcher=nonsense"], "nonsense", id="unknown launcher"),

@@ -5,11 +5,15 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+import threading
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 from autotune.records import Endpoint
+
+_given: set[int] = set()  # engines that start side by side never race for one port
+_guard = threading.Lock()
 
 # Where engines tell their version. Source: vLLM 0.33.0 `/version`; SGLang 0.5.23 `/server_info`.
 VERSION_PATHS = ("/version", "/server_info", "/get_server_info")
@@ -65,10 +69,15 @@ def port_is_free(port: int) -> bool:
 
 
 def free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port of 127.0.0.1 that nobody uses now, and that this process has not given out before."""
+    with _guard:
+        while True:
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", 0))
+                port = int(probe.getsockname()[1])
+            if port not in _given:
+                _given.add(port)
+                return port
 
 
 def _get(url: str, path: str, timeout_s: float) -> tuple[int, bytes] | None:

@@ -235,7 +235,7 @@ def _environment(order: Order, program: str) -> Mapping[str, str]:
     env = {**order.env, **order.plan.env}
     if PurePath(program).is_absolute():  # helpers of the engine's own environment (ninja, nvcc)
         env["PATH"] = f"{PurePath(program).parent}{os.pathsep}{env.get('PATH', os.defpath)}"
-    if order.lease.kind is InventoryKind.DETECTED:
+    if order.lease.kind in {InventoryKind.DETECTED, InventoryKind.DECLARED}:
         env["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # the driver's order, as in the inventory
         env["CUDA_VISIBLE_DEVICES"] = ",".join(str(gpu.index) for gpu in order.lease.gpus)
     return env

@@ -66,9 +66,7 @@ class GpuPool:
 
     def _lock(self, gpu: Gpu) -> bool:
         """Take the lock of a GPU unless another process holds it."""
-        self._lock_dir.mkdir(parents=True, exist_ok=True)
-        path = self._lock_dir / f"{gpu.uuid}.lock"
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        descriptor = _opened(self._lock_dir, f"{gpu.uuid}.lock")
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -79,3 +77,16 @@ class GpuPool:
 
     def _unlock(self, gpu: Gpu) -> None:
         os.close(self._held.pop(gpu.uuid))
+
+
+def _opened(folder: Path, name: str) -> int:
+    """Open a lock file that every user of this host can open."""
+    if not folder.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o777)
+    path = folder / name
+    new = not path.exists()
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    if new:
+        os.fchmod(descriptor, 0o666)  # whatever the umask says
+    return descriptor

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 from autotune.plan.runtimes.protocol import Layout
 from autotune.records import Inventory
-from autotune.schema import Config
+from autotune.schema import Config, SweepConfig
 
 
 def layout_reasons(config: Config, layout: Layout, inventory: Inventory) -> list[str]:
@@ -36,6 +38,7 @@ def value_problems(config: Config) -> list[str]:
     ]
     if not config.workload.loads:
         problems.append("workload.loads=[]: give at least one load, such as [1,8]")
+    problems += _sweep_problems(config.sweep)
     problems += [
         f"workload.loads: {load:g} is not a load; must be above 0"
         for load in config.workload.loads
@@ -50,6 +53,14 @@ def value_problems(config: Config) -> list[str]:
     if config.objective.load not in {"best", "lowest", "highest"}:
         problems += _named_load(config)
     return problems
+
+
+def _sweep_problems(sweep: SweepConfig) -> list[str]:
+    if sweep.name is None:
+        return ["sweep.resume=true: which sweep? Give sweep.name=NAME"] if sweep.resume else []
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", sweep.name):
+        return [f"sweep.name={sweep.name}: must be letters, digits, '_', '-' and '.': it names a folder"]
+    return []
 
 
 def _named_load(config: Config) -> list[str]:

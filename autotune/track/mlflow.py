@@ -64,10 +64,12 @@ class MlflowMirror:
         from mlflow.exceptions import MlflowException
         from sqlalchemy.exc import SQLAlchemyError
 
+        self.problem = "its writer ended early: a defect of autotune's; the journal has everything"
         try:
             writer = Writer(self._store)
             while (event := self._queue.get()) is not None:
                 HANDLERS[event["event"]](writer, event)
+            self.problem = None
         except (MlflowException, SQLAlchemyError, OSError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             self.problem = (

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.contracts.deployer import Case, DeployerContract, case_of
 
 from autotune.deploy import DEPLOYERS, create_deployer, probe
 from autotune.errors import ConfigError
+from tests.contracts.deployer import Case, DeployerContract, case_of
 from tests.test_sweep import STANDINS, Shop, until
 
 TABLE = Path(__file__).parents[1] / "data" / "replay.csv"
@@ -48,9 +48,12 @@ class TestForeign(DeployerContract):
             assert engine.poll() is None
             engine.kill()
 
-    @pytest.mark.skip(reason="there is no start to cancel")
     def test_a_start_that_is_cancelled_gives_up(self, case: Case) -> None:
-        """An engine that runs already is ready at once."""
+        """There is no start to give up: an engine that runs already is ready at once."""
+        case.order.cancelled.set()
+        server = case.deployer.start(case.order)
+        assert server.ready().endpoint.model == "standin"
+        server.stop()
 
 
 class TestSimulated(DeployerContract):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from tests.contracts.runtime import RuntimeContract
 
 from autotune.plan.runtimes import RUNTIMES
 from autotune.plan.runtimes.protocol import Runtime
+from tests.contracts.runtime import RuntimeContract
 
 
 class TestVllm(RuntimeContract):
