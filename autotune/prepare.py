@@ -13,7 +13,7 @@ from pathlib import Path
 
 from hydra._internal.hydra import Hydra
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from autotune import compose
@@ -63,23 +63,23 @@ def prepare(
     if problems:
         raise ConfigError(problems)
     try:
-        checked = _with_experiment(hydra, checker, checked, multirun=multirun, config_name=config_name)
-        return _prepared(hydra, checked, config_name)
+        master = compose.compose(hydra, _fixed(checked), config_name=config_name)
+        if multirun:
+            checked = _with_experiment(master, checker, checked)
+        return _prepared(hydra, checked, master, config_name)
     except (HydraException, OmegaConfBaseException) as error:
         cause = error.__cause__ or error
         raise ConfigError([_one_line(cause)]) from error
 
 
-def _prepared(hydra: Hydra, checked: Checked, config_name: str) -> Prepared:
-    fixed = [o for o, p in zip(checked.overrides, checked.parsed, strict=True) if not p.is_sweep_override()]
-    master = compose.compose(hydra, fixed, config_name=config_name)
+def _prepared(hydra: Hydra, checked: Checked, master: DictConfig, config_name: str) -> Prepared:
     launcher = OmegaConf.select(master, "hydra.launcher._target_")
     ours = OmegaConf.select(master, "hydra.sweeper._target_") == OUR_SWEEPER
     if ours:
         _refuse_ranges(checked)
         points = compose.grid(checked.parsed)
     else:
-        points = [tuple(fixed)]
+        points = [tuple(_fixed(checked))]
     candidates = [
         compose.candidate_from(compose.compose(hydra, point, config_name=config_name)) for point in points
     ]
@@ -113,14 +113,13 @@ def unused_name(now: datetime, outputs: Path) -> str:
     return next(name for name in names if not (outputs / name).exists())
 
 
-def _with_experiment(
-    hydra: Hydra, checker: OverrideChecker, checked: Checked, *, multirun: bool, config_name: str
-) -> Checked:
+def _fixed(checked: Checked) -> list[str]:
+    """The overrides that are the same for every candidate."""
+    return [str(parsed.input_line) for parsed in checked.parsed if not parsed.is_sweep_override()]
+
+
+def _with_experiment(master: DictConfig, checker: OverrideChecker, checked: Checked) -> Checked:
     """An experiment preset sweeps by `hydra.sweeper.params`; the command line wins."""
-    if not multirun:
-        return checked
-    fixed = [str(p.input_line) for p in checked.parsed if not p.is_sweep_override()]
-    master = compose.compose(hydra, fixed, config_name=config_name)
     params = OmegaConf.select(master, "hydra.sweeper.params") or {}
     given = {p.key_or_group for p in checked.parsed}
     extra = [f"{key}={value}" for key, value in params.items() if key not in given]

@@ -177,7 +177,7 @@ class Sweep:
         )
         record = plan_record(plan)
         _keep(folder / "plan.json", json.dumps(record, indent=1))
-        _keep(folder / "config.yaml", yaml.safe_dump(dict(candidate.config), sort_keys=False))
+        _keep(folder / "config.yaml", to_yaml(dict(candidate.config)))
         params = trial_params(candidate, config, plan, self.settings.inventory)
         self.journal.write(
             "trial_queued",
@@ -209,6 +209,12 @@ def label_of(candidate: Candidate, varied: Sequence[str]) -> str:
 
 def _label(key: str, value: str) -> str:
     return f"{key.rpartition('.')[2]}={value}" if "." in key else value
+
+
+def to_yaml(content: Any) -> str:
+    """Return plain data as YAML, by libyaml where it is there: ten times as fast."""
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    return str(yaml.dump(content, Dumper=dumper, sort_keys=False))
 
 
 def _keep(path: Path, text: str) -> None:

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from autotune.active import active
 from autotune.compose import candidate_from
 from autotune.records import Candidate
-from autotune.sweep import Admission
+from autotune.sweep import Admission, to_yaml
 
 
 def compose_job(
@@ -26,17 +26,17 @@ def compose_job(
 
 def write_hydra_files(master: Any, candidate: Candidate, number: int, folder: Path) -> None:
     """Write `.hydra/` as Hydra's own launchers do."""
-    own = OmegaConf.create(OmegaConf.to_container(OmegaConf.masked_copy(master, ["hydra"])))
-    own.hydra.job.num = number
-    own.hydra.job.id = str(number)
-    own.hydra.overrides.task = list(candidate.overrides)
-    own.hydra.runtime.choices.update(candidate.choices)
-    own.hydra.runtime.output_dir = str(folder.resolve())
+    own: Any = OmegaConf.to_container(OmegaConf.masked_copy(master, ["hydra"]), enum_to_str=True)
+    hydra = own["hydra"]
+    hydra["job"] |= {"num": number, "id": str(number)}
+    hydra["overrides"]["task"] = list(candidate.overrides)
+    hydra["runtime"]["choices"] |= dict(candidate.choices)
+    hydra["runtime"]["output_dir"] = str(folder.resolve())
     place = folder / ".hydra"
     place.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(OmegaConf.create(dict(candidate.config)), place / "config.yaml")
-    OmegaConf.save(own, place / "hydra.yaml")
-    OmegaConf.save(OmegaConf.create(list(candidate.overrides)), place / "overrides.yaml")
+    files = {"config": dict(candidate.config), "hydra": own, "overrides": list(candidate.overrides)}
+    for name, content in files.items():
+        (place / f"{name}.yaml").write_text(to_yaml(content))
 
 
 def job_return(config: DictConfig, overrides: list[str], admission: Admission) -> JobReturn:
