@@ -89,6 +89,7 @@ def _run(hydra: Hydra, sweep: Sweep, prepared: Prepared, *, multirun: bool, conf
     mirror = MlflowMirror(store, earlier=list(read(sweep.journal.path)), warn=view.say)
     sweep.journal.follow(mirror.follow)
     sweep.journal.follow(view.follow)
+    sweep.tell = view.say
     mirror.start()
     view.start()
     overrides = [*prepared.overrides, f"++sweep.name={sweep.settings.name}"]

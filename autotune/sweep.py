@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -63,6 +63,7 @@ class Sweep:
         self.settings = settings
         config = settings.config
         self.stop = threading.Event()
+        self.tell: Callable[[str], None] = lambda _text: None  # a line for who watches
         self.broken: InfrastructureError | None = None  # why the sweep cannot go on
         self.deployer = create_deployer(config.deploy.kind)
         self.state = _earlier(settings)

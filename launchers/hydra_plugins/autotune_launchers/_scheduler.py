@@ -30,6 +30,7 @@ class Scheduler:
         self._running: dict[int, threading.Thread] = {}
         self._ended: queue.SimpleQueue[Finished | BaseException] = queue.SimpleQueue()
         self._guard = threading.Lock()
+        self._told = False
 
     def submit(self, candidate: Candidate) -> Admission:
         """Admit a candidate and queue its job, if it is one to run."""
@@ -70,7 +71,11 @@ class Scheduler:
             if self._sweep.stop.is_set() or not self._waiting:
                 return
             jobs = {job.number: job for job in self._waiting}
-            for lease in self._sweep.pool.grant([(n, job.width) for n, job in jobs.items()]):
+            leases = self._sweep.pool.grant([(n, job.width) for n, job in jobs.items()])
+            if not leases and not self._running and not self._told:
+                self._told = True
+                self._sweep.tell("waiting: other processes of autotune on this host hold the GPUs")
+            for lease in leases:
                 job = jobs[lease.trial]
                 self._waiting.remove(job)
                 thread = threading.Thread(target=self._run, args=(job, lease), name=f"trial-{job.number}")

@@ -1,0 +1,58 @@
+"""Hydra's own sweeper and launcher beside ours, on whatever Hydra is installed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from autotune.cli import main
+from autotune.track.journal import read
+
+TABLE = Path(__file__).parents[1] / "data" / "replay.csv"
+
+
+@pytest.mark.parametrize(
+    "plugins",
+    [
+        [],
+        ["hydra/sweeper=basic"],
+        ["hydra/launcher=basic"],
+        ["hydra/sweeper=basic", "hydra/launcher=basic"],
+    ],
+    ids=["ours", "stock sweeper", "stock launcher", "both stock"],
+)
+def test_the_same_ranking_under_every_pair(
+    plugins: list[str],
+    tmp_path: Path,
+    with_store: Callable[[Path], Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A failed trial is a result for each of them, and the sweep goes on to its end."""
+    monkeypatch.chdir(with_store(tmp_path))
+    words = ["deploy=replay", f"deploy.table={TABLE}", "gpus=h100_8x", "workload=demo", "sweep.name=s"]
+    assert main(["-m", *words, *plugins, "runtime=sglang,vllm", "parallel=tp2,tp4"]) == 0
+    events = list(read(tmp_path / "outputs" / "s" / "journal.jsonl"))
+    labels = {event["trial"]: event["label"] for event in events if event["event"] == "trial_queued"}
+    ends = {labels[e["trial"]]: e["status"] for e in events if e["event"] == "trial_finished"}
+    assert ends == {
+        "sglang · tp2": "failed",
+        "sglang · tp4": "measured",
+        "vllm · tp2": "measured",
+        "vllm · tp4": "measured",
+    }
+    assert "winner  vllm · tp2: 661.0" in capsys.readouterr().out
+
+
+def test_a_launcher_that_leaves_this_process_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """GPUs are leased in this process only, and the message says what to choose."""
+    monkeypatch.chdir(tmp_path)
+    words = ["-m", "deploy=replay", f"deploy.table={TABLE}", "gpus=h100_8x", "workload=demo"]
+    assert main([*words, "hydra.launcher._target_=somewhere.Else"]) == 2
+    assert (
+        "hydra/launcher: somewhere.Else is not supported; choose autotune, basic" in capsys.readouterr().err
+    )
