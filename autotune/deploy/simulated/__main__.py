@@ -14,9 +14,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from autotune.deploy.simulated.arguments import UsageError
-from autotune.deploy.simulated.engine import EngineRefusal, create_engine
-from autotune.deploy.simulated.refusals import LAST_WORDS
+from autotune.deploy.simulated.command_line import UsageError
+from autotune.deploy.simulated.engine import Engine, EngineRefusal, create_engine
 
 
 def main(words: Sequence[str]) -> int:
@@ -31,27 +30,59 @@ def main(words: Sequence[str]) -> int:
         _say(str(error))
         return 2
     except EngineRefusal as error:
-        _say(f"ERROR simulated engine: {error}", LAST_WORDS[specification["engine"]])
+        _say(error.log)
         return 1
-    arguments = engine.arguments
-    listener = socket.socket()
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((arguments.host, arguments.port))
+        listener = _bound(engine)
     except OSError as error:
         _say(f"OSError: [Errno {error.errno}] {error.strerror}")
         return 1
-    _say(
-        f"INFO simulated {engine.engine} {engine.version}: times from a cost model, no claim about hardware",
-        f"INFO GPU KV cache size: {engine.kv_tokens} tokens in each of {len(engine.replicas)} replicas",
-    )
+    _say(*_opening_lines(engine))
     time.sleep(specification["startup_s"])
+    _serve(engine, listener)
+    return 0
+
+
+def _bound(engine: Engine) -> socket.socket:
+    """A socket that holds the port and refuses connections until the engine is ready.
+
+    Source: vLLM 0.33.0 entrypoints/launchers/launcher.py:353 binds before it loads.
+    """
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((engine.arguments.host, engine.arguments.port))
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def _opening_lines(engine: Engine) -> list[str]:
+    count = len(engine.replicas)
+    lines = [
+        f"INFO simulated {engine.engine} {engine.version}: times from a cost model, no claim about hardware"
+    ]
+    if engine.arguments.without_effect:
+        lines.append(f"WARNING without effect on times: {' '.join(engine.arguments.without_effect)}")
+    if engine.engine == "vllm":
+        concurrency = engine.kv_tokens / engine.max_model_len
+        return [
+            *lines,
+            f"INFO GPU KV cache size: {engine.kv_tokens:,} tokens in each of {count} replicas",
+            f"INFO Maximum concurrency for {engine.max_model_len:,} tokens per request: {concurrency:.2f}x",
+        ]
+    return [*lines, f"INFO max_total_num_tokens={engine.kv_tokens} in each of {count} replicas"]
+
+
+def _serve(engine: Engine, listener: socket.socket) -> None:
     import uvicorn
 
-    from autotune.deploy.simulated.server import App
+    from autotune.deploy.simulated.server import App, EngineServer
 
+    app = App(engine)
     config = uvicorn.Config(
-        App(engine),
+        app,
         loop="uvloop",
         http="httptools",
         ws="none",
@@ -61,9 +92,12 @@ def main(words: Sequence[str]) -> int:
         timeout_graceful_shutdown=1,
         timeout_keep_alive=600,
     )
-    _say("INFO Application startup complete.")
-    uvicorn.Server(config).run(sockets=[listener])
-    return 0
+    ready = {
+        "vllm": "INFO Application startup complete.",
+        "sglang": "INFO The server is fired up and ready to roll!",
+    }
+    _say(ready[engine.engine])
+    EngineServer(config, app).run(sockets=[listener])
 
 
 def _say(*lines: str) -> None:

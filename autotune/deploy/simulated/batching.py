@@ -2,7 +2,12 @@
 
 Each step takes decoding sequences first, then prefill chunks, then admits waiting requests in their
 order, up to the engine's limits of sequences and tokens and to the KV cache. When the cache is full the
-newest sequence is preempted and computed again later.
+newest sequence is preempted and computed again later. Both engines are given this scheduler, which is vLLM's;
+SGLang's own keeps prefills and decodes apart unless told `--enable-mixed-chunk`.
+
+Prefix caching saves the computation of a prompt's leading blocks that an earlier prompt has finished. It
+saves no memory here: a block that two sequences share counts for both, and the remembered blocks (at most as
+many as the cache holds, the least used go first) count for none.
 """
 
 from __future__ import annotations
@@ -28,7 +33,7 @@ class Limits:
     prefix_caching: bool = True
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Sequence:
     """One request in an engine: `cached` of its tokens are in the KV cache, `made` were generated."""
 
@@ -68,6 +73,7 @@ class Replica:
         self.limits = limits
         self.waiting: deque[Sequence] = deque()
         self.running: list[Sequence] = []
+        self.preemptions = 0
         self._prefixes: OrderedDict[int, None] = OrderedDict()
 
     @property
@@ -106,6 +112,8 @@ class Replica:
             if sequence.cached == sequence.known:
                 sequence.made += 1
                 made.append(sequence)
+                if sequence.made == 1:
+                    self._remember(sequence)
         self.running = [sequence for sequence in self.running if not sequence.finished]
         return Step(
             duration_s=duration_s,
@@ -143,13 +151,19 @@ class Replica:
                 sequence.cached = 0
                 return
             self.waiting.popleft()
-            self._remember(sequence)
 
     def _take(self, sequence: Sequence, work: list[tuple[Sequence, int]]) -> bool:
-        """Add as much of a prefill as the step has room for; all or nothing without chunking."""
-        room = self.limits.max_step_tokens - sum(new for _, new in work)
+        """Add as much of a prefill as the step has room for.
+
+        Without chunking all or nothing; a prompt too long for any step then has a step for itself, as with
+        SGLang, whose budget never turns the first request away. Source: SGLang 0.5.23
+        managers/schedule_policy.py, PrefillAdder.
+        """
+        taken = sum(new for _, new in work)
         missing = sequence.known - sequence.cached
-        new = min(missing, room, self.limits.kv_tokens - self.used_tokens - sum(n for _, n in work))
+        alone = not work and not self.limits.chunked_prefill
+        room = missing if alone else self.limits.max_step_tokens - taken
+        new = min(missing, room, self.limits.kv_tokens - self.used_tokens - taken)
         if new <= 0 or (new < missing and not self.limits.chunked_prefill):
             return False
         work.append((sequence, new))
@@ -158,6 +172,7 @@ class Replica:
     def _preempt(self, sequence: Sequence) -> None:
         self.running.remove(sequence)
         sequence.cached = 0
+        self.preemptions += 1
         self.waiting.appendleft(sequence)
 
     def _hit(self, sequence: Sequence) -> int:

@@ -17,6 +17,11 @@ cache. With N = sum of n_i, on each of tp GPUs of a stage:
 Pipeline stages work one after the other on a batch, so pp adds memory but no speed: the worst case of a
 pipeline bubble. Source of the FLOP counts: Kaplan et al. 2020, section 2.1 (2·params a token; attention
 2·n_ctx·d for scores and for values, a layer).
+
+What it does not know, so that it has no effect on times: attention data parallelism, decode context
+parallelism, expert parallelism, speculative decoding, block and page sizes, attention backends, CUDA graphs,
+scheduling policies. The engine's log lists the flags given that have no effect. Number formats that it has
+no figures for are refused.
 """
 
 from __future__ import annotations
@@ -44,12 +49,46 @@ HOST_S = {"vllm": 1.0e-3, "sglang": 0.5e-3}
 """Host time of one step. Invented, and different only so that a ranking of two runtimes has something to
 find: it says nothing about the engines. assumed"""
 
+WEIGHT_BYTES = {
+    "bitsandbytes": 0.5,
+    "fp8": 1.0,
+    "fp8_per_block": 1.0,
+    "fp8_per_channel": 1.0,
+    "fp8_per_tensor": 1.0,
+    "mxfp4": 0.53125,
+    "mxfp8": 1.03125,
+    "nvfp4_online": 0.5625,
+    "unquant": 2.0,
+    "w8a8_fp8": 1.0,
+}
+"""Bytes of a weight by online quantization; the mx and nv formats have a one-byte scale for each 32 and 16
+values. assumed: every weight is quantized, and 16 bits are computed in 16, 8 in 8, 4 in 16 bits."""
+
+KV_BYTES = {
+    "auto": 2.0,
+    "bf16": 2.0,
+    "bfloat16": 2.0,
+    "float16": 2.0,
+    "fp8": 1.0,
+    "fp8_e4m3": 1.0,
+    "fp8_e5m2": 1.0,
+    "fp8_per_token_head": 1.0,
+    "int4_per_token_head": 0.5,
+    "int8_per_token_head": 1.0,
+    "mxfp8": 1.03125,
+    "nvfp4": 0.5625,
+}
+"""Bytes of a value in the KV cache by its format. Source: engine-facts section 6; scales as above."""
+
 OVERHEAD_GIB = 3.0
 """Memory of a GPU for activations, graphs and communication buffers. assumed"""
 
 SGLANG_STATIC_FRACTION = 0.88
 """SGLang's --mem-fraction-static when it chooses by itself: its own formula gives 0.87 to 0.89 on 80 GiB.
 Source: SGLang 0.5.23 arg_groups/memory_hook.py; the single value is assumed."""
+
+SGLANG_MAX_SEQUENCES = 4096
+"""SGLang's --max-running-requests when it chooses by itself, from its memory. The single value is assumed."""
 
 VLLM_MEMORY_UTILIZATION = 0.92
 """Source: vLLM 0.33.0 config/cache.py:215."""
@@ -72,15 +111,15 @@ class ModelFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment:
-    """One replica: a model on tp·pp GPUs. Weights and KV cache have 1 (8-bit) or 2 bytes a value."""
+    """One replica: a model on tp·pp GPUs; bytes are those of one value of the weights and the KV cache."""
 
     engine: str
     model: ModelFacts
     gpu: GpuSpec
     tp: int = 1
     pp: int = 1
-    weight_bytes: int = 2
-    kv_bytes: int = 2
+    weight_bytes: float = 2
+    kv_bytes: float = 2
 
     @property
     def weights_per_gpu(self) -> float:
@@ -115,7 +154,7 @@ class Deployment:
         pairs = sum(n * (cached + n / 2) for n, cached in work)
         flop = 2 * model.params * new + 4 * model.layers * model.heads * model.head_dim * pairs
         tflops = self.gpu.tflops_16bit
-        if self.weight_bytes == 1 and self.gpu.tflops_8bit is not None:
+        if 1 <= self.weight_bytes < 2 and self.gpu.tflops_8bit is not None:
             tflops = self.gpu.tflops_8bit
         return flop / (self.tp * self.pp) / (tflops * 1e12 * COMPUTE)
 

@@ -8,14 +8,20 @@ from typing import Any
 
 from autotune.deploy.simulated.arguments import EngineArguments, parse
 from autotune.deploy.simulated.batching import Limits, Replica
-from autotune.deploy.simulated.cost_model import Deployment, ModelFacts
-from autotune.deploy.simulated.refusals import Situation, refusal
+from autotune.deploy.simulated.cost_model import KV_BYTES, WEIGHT_BYTES, Deployment, ModelFacts
+from autotune.deploy.simulated.refusals import Refusal, refusal
+from autotune.deploy.simulated.situation import Situation
 from autotune.plan.runtimes.flags import load_flags
 from autotune.records import GpuSpec
 
 
 class EngineRefusal(Exception):
-    """The engine ends with status 1; the message is its cause."""
+    """The engine ends with status 1; the message is its cause by one `rule`, `log` what it leaves behind."""
+
+    def __init__(self, refused: Refusal) -> None:
+        self.rule = refused.rule
+        self.log = refused.log
+        super().__init__(refused.cause)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,25 +47,14 @@ def create_engine(argv: Sequence[str], specification: Mapping[str, Any]) -> Engi
     """
     name, version = specification["engine"], specification["version"]
     gpu, model = GpuSpec(**specification["gpu"]), ModelFacts(**specification["model"])
-    flags = load_flags(name, version)
-    arguments = parse(argv, flags, gpu_model=specification["gpu_model"], memory_gib=gpu.memory_gib)
-    quantized = arguments.quantization is not None and arguments.quantization.startswith(("fp8", "w8a8"))
-    deployment = Deployment(
-        engine=name,
-        model=model,
-        gpu=gpu,
-        tp=arguments.tp,
-        pp=arguments.pp,
-        weight_bytes=1 if quantized else 2,
-        kv_bytes=1 if arguments.kv_dtype.startswith("fp8") else 2,
+    arguments = parse(
+        argv, load_flags(name, version), gpu_model=specification["gpu_model"], memory_gib=gpu.memory_gib
     )
-    kv_tokens = deployment.kv_capacity_tokens(arguments.memory_fraction)
     situation = Situation(
         engine=name,
-        arguments=arguments,
-        deployment=deployment,
+        asked=arguments,
+        deployment=_deployment(name, arguments, model, gpu),
         gpus_visible=specification["gpus_visible"],
-        kv_tokens=kv_tokens,
     )
     refused = refusal(situation)
     if refused is not None:
@@ -67,15 +62,28 @@ def create_engine(argv: Sequence[str], specification: Mapping[str, Any]) -> Engi
     limits = Limits(
         max_sequences=arguments.max_sequences,
         max_step_tokens=arguments.max_step_tokens,
-        kv_tokens=kv_tokens,
+        kv_tokens=situation.kv_tokens,
         chunked_prefill=arguments.chunked_prefill,
         prefix_caching=arguments.prefix_caching,
     )
-    replicas = tuple(Replica(deployment, limits) for _ in range(arguments.replicas))
+    replicas = tuple(Replica(situation.deployment, limits) for _ in range(arguments.replicas))
     return Engine(
         engine=name,
         version=version,
         arguments=arguments,
         replicas=replicas,
-        max_model_len=min(situation.max_model_len, kv_tokens),
+        max_model_len=min(situation.max_model_len, situation.kv_tokens),
+    )
+
+
+def _deployment(engine: str, arguments: EngineArguments, model: ModelFacts, gpu: GpuSpec) -> Deployment:
+    """One replica; number formats without figures count as 16 bits until they are refused."""
+    return Deployment(
+        engine=engine,
+        model=model,
+        gpu=gpu,
+        tp=arguments.tp,
+        pp=arguments.pp,
+        weight_bytes=WEIGHT_BYTES.get(arguments.quantization or "unquant", 2.0),
+        kv_bytes=KV_BYTES.get(arguments.kv_dtype, 2.0),
     )

@@ -1,7 +1,8 @@
 """The cost model evaluated directly, in virtual time: no HTTP, no clock, the same to the last bit.
 
 The clients behave as the native load client does (warm-up, measured requests, filler without a gap), and the
-metrics are computed by the same functions. A table of evaluations is a replay table.
+metrics are computed by the same functions; requests in flight at the end are `unfinished`, as the client has
+them. A table of evaluations is a replay table.
 """
 
 from __future__ import annotations
@@ -14,11 +15,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from autotune import failures
 from autotune.benchmark.metrics import UNFINISHED, RequestRecord, summarize
 from autotune.benchmark.traffic import RequestPlan, measured_count, requests, warmup_count
 from autotune.deploy.simulated.batching import Sequence as Request
-from autotune.deploy.simulated.engine import create_engine
+from autotune.deploy.simulated.command_line import UsageError
+from autotune.deploy.simulated.engine import EngineRefusal, create_engine
 from autotune.records import Load, Mode, Traffic
+
+LOAD_COLUMN = "workload.concurrency"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -46,12 +51,47 @@ def evaluate(
     return {"load": load.value, "duration_s": end_s - begin_s, **metrics}
 
 
-def write_table(path: Path, rows: Iterable[tuple[Mapping[str, str], Mapping[str, float]]]) -> None:
-    """Write rows of (configuration keys, metrics of `evaluate`) as a replay table."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableRow:
+    """One row of a replay table: configuration keys, and metrics or the kind of failure."""
+
+    keys: Mapping[str, str]
+    load: Load
+    metrics: Mapping[str, float]
+    outcome: str = ""
+    startup_s: float = 0.0
+
+
+def evaluate_row(
+    keys: Mapping[str, str],
+    argv: Sequence[str],
+    specification: Mapping[str, Any],
+    traffic: Traffic,
+    load: Load,
+) -> TableRow:
+    """Return an evaluation as a row; what the engine refuses is a row with the failure's kind."""
+    metrics: Mapping[str, float] = {}
+    outcome = ""
+    try:
+        metrics = evaluate(argv, specification, traffic, load)
+    except UsageError as error:
+        outcome = failures.classify(str(error), 2).kind
+    except EngineRefusal as error:
+        outcome = failures.classify(error.log, 1).kind
+    startup_s = float(specification["startup_s"])
+    return TableRow(keys=keys, load=load, metrics=metrics, outcome=outcome, startup_s=startup_s)
+
+
+def write_table(path: Path, rows: Iterable[TableRow]) -> None:
+    """Write rows as a replay table; numbers are written so that they are read as the same bits.
+
+    Source of the format: contract section 5.
+    """
     lines = []
-    for keys, metrics in rows:
-        values = {name: repr(value) for name, value in metrics.items() if name != "load"}
-        lines.append({**keys, "workload.concurrency": f"{metrics['load']:g}", **values})
+    for row in rows:
+        values = {name: repr(value) for name, value in row.metrics.items() if name != "load"}
+        fixed = {LOAD_COLUMN: f"{row.load.value:g}", "outcome": row.outcome, "startup_s": repr(row.startup_s)}
+        lines.append({**row.keys, **fixed, **values})
     columns = list(dict.fromkeys(name for line in lines for name in line))
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, columns)

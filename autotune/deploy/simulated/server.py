@@ -1,7 +1,6 @@
-"""The simulated engine over HTTP: the OpenAI protocol in real time, from the schedulers' virtual time.
+"""The simulated engine over HTTP, as a raw ASGI application.
 
-Every step ends at an absolute time, the end of the last plus its duration, so that nothing drifts. How far
-this process fell behind its own times is told at `/simulated/lag`: a stand-in that lags is no truth.
+How far this process fell behind its own times is told at `/simulated/lag`: a stand-in that lags is no truth.
 """
 
 from __future__ import annotations
@@ -9,76 +8,48 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import socket
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from autotune.deploy.simulated.batching import Replica, Sequence
+import uvicorn
+
+from autotune.deploy.simulated.batching import Sequence
 from autotune.deploy.simulated.engine import Engine
+from autotune.deploy.simulated.openai_protocol import (
+    PATHS,
+    Answer,
+    Asked,
+    BadRequest,
+    check_fits,
+    error_content,
+    read_request,
+)
+from autotune.deploy.simulated.real_time import ReplicaLoop
 
 Scope = Mapping[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
-
-def _event(kind: str, choice: Mapping[str, Any]) -> bytes:
-    content = {"object": kind, "choices": [{"index": 0, **choice, "finish_reason": None}]}
-    return b"data: " + json.dumps(content).encode() + b"\n\n"
-
-
-CHUNKS = {
-    "/v1/completions": _event("text_completion", {"text": " a"}),
-    "/v1/chat/completions": _event("chat.completion.chunk", {"delta": {"content": " a"}}),
-}
-ROLE = _event("chat.completion.chunk", {"delta": {"role": "assistant", "content": ""}})
 SSE = [(b"content-type", b"text/event-stream; charset=utf-8")]
 JSON = [(b"content-type", b"application/json")]
+PROMETHEUS = [(b"content-type", b"text/plain; version=0.0.4")]
 
-
-class ReplicaLoop:
-    """Runs one replica's steps in real time and hands tokens to who waits for them."""
-
-    def __init__(self, replica: Replica) -> None:
-        self.replica = replica
-        self.lags_s: list[float] = []
-        self._waiters: dict[int, asyncio.Queue[bool]] = {}
-        self._work = asyncio.Event()
-
-    def add(self, sequence: Sequence) -> asyncio.Queue[bool]:
-        """Take a request in; its queue gets True for each token, False when its client has gone."""
-        queue: asyncio.Queue[bool] = asyncio.Queue()
-        self._waiters[sequence.number] = queue
-        self.replica.add(sequence)
-        self._work.set()
-        return queue
-
-    def drop(self, sequence: Sequence) -> None:
-        """Forget a request; harmless when it has finished."""
-        self.replica.drop(sequence)
-        self._waiters.pop(sequence.number, None)
-
-    async def run(self) -> None:
-        """Step for as long as the process lives."""
-        clock = asyncio.get_running_loop().time
-        end_s = clock()
-        while True:
-            step = self.replica.step()
-            if step is None:
-                self._work.clear()
-                await self._work.wait()
-                end_s = clock()
-                continue
-            end_s += step.duration_s
-            await asyncio.sleep(max(0.0, end_s - clock()))
-            self._note_lag(clock() - end_s)
-            for sequence in step.tokens:
-                queue = self._waiters.get(sequence.number)
-                if queue is not None:
-                    queue.put_nowait(True)
-
-    def _note_lag(self, lag_s: float) -> None:
-        if len(self.lags_s) >= 10_000:
-            del self.lags_s[:5_000]
-        self.lags_s.append(lag_s)
+METRICS = {
+    "vllm": (
+        ("vllm:num_requests_running", "gauge"),
+        ("vllm:num_requests_waiting", "gauge"),
+        ("vllm:kv_cache_usage_perc", "gauge"),
+        ("vllm:num_preemptions_total", "counter"),
+    ),
+    "sglang": (
+        ("sglang:num_running_reqs", "gauge"),
+        ("sglang:num_queue_reqs", "gauge"),
+        ("sglang:token_usage", "gauge"),
+        ("sglang:num_retracted_requests_total", "counter"),
+    ),
+}
+"""Running, waiting, share of the KV cache in use, preemptions. Source: engine-facts section 4."""
 
 
 class App:
@@ -89,26 +60,29 @@ class App:
         self._loops = [ReplicaLoop(replica) for replica in engine.replicas]
         self._numbers = itertools.count()
         self._tasks: list[asyncio.Task[None]] = []
-        told = f"{engine.version}+simulated"
         self._pages: dict[str, Callable[[], Any]] = {
             "/health": dict,
             "/v1/models": self._models,
             "/simulated/lag": self._lag,
         }
         if engine.engine == "vllm":
-            self._pages["/version"] = lambda: {"version": told, "simulated": True}
+            self._pages["/version"] = self._version
         else:
-            self._pages["/ready"] = dict
-            self._pages["/server_info"] = lambda: {"version": told, "simulated": True}
+            self._pages |= {"/ready": dict, "/server_info": self._version, "/get_server_info": self._version}
+
+    def abort(self) -> None:
+        """End every answer that is on its way, unfinished. Source: vLLM's --shutdown-timeout 0."""
+        for loop in self._loops:
+            loop.abort()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; `lifespan` starts the replicas."""
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
-        elif scope["method"] == "POST" and scope["path"] in CHUNKS:
+        elif scope["method"] == "POST" and scope["path"] in PATHS:
             await self._complete(scope["path"], receive, send)
         elif scope["path"] == "/metrics" and self._engine.arguments.metrics:
-            await _answer(send, 200, self._metrics().encode(), [(b"content-type", b"text/plain")])
+            await _answer(send, 200, self._metrics().encode(), PROMETHEUS)
         elif scope["path"] in self._pages:
             await _json(send, 200, self._pages[scope["path"]]())
         else:
@@ -126,107 +100,87 @@ class App:
                 return
 
     async def _complete(self, path: str, receive: Receive, send: Send) -> None:
-        body = await _body(receive)
         try:
-            asked = json.loads(body)
-            words = tuple(_prompt(asked).split())
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            await _error(send, 400, f"{type(error).__name__}: {error}")
+            asked = read_request(path, await _body(receive))
+            check_fits(
+                asked, model=self._engine.arguments.served_name, max_model_len=self._engine.max_model_len
+            )
+        except BadRequest as error:
+            await _json(send, error.status, error_content(error.status, str(error)))
             return
-        tokens = int(asked.get("max_tokens") or asked.get("max_completion_tokens") or 16)
-        refused = self._refused(asked, len(words) + tokens)
-        if refused is not None:
-            await _error(send, *refused)
-            return
-        sequence = Sequence(number=next(self._numbers), prompt=words or ("",), output_tokens=tokens)
+        number = next(self._numbers)
+        answer = Answer(asked, number)
+        sequence = Sequence(number=number, prompt=asked.words, output_tokens=asked.max_tokens)
         loop = min(self._loops, key=lambda loop: loop.replica.load)
         queue = loop.add(sequence)
         gone = asyncio.ensure_future(_disconnected(receive, queue))
         try:
-            usage = {
-                "prompt_tokens": len(words),
-                "completion_tokens": tokens,
-                "total_tokens": len(words) + tokens,
-            }
-            if asked.get("stream"):
-                await self._stream(path, asked, queue, usage, send)
-            else:
-                await self._whole(path, queue, usage, send)
+            await (_stream if asked.stream else _whole)(asked, answer, queue, send)
         finally:
             gone.cancel()
             loop.drop(sequence)
 
-    def _refused(self, asked: Mapping[str, Any], length: int) -> tuple[int, str] | None:
-        if asked.get("model") != self._engine.arguments.served_name:
-            return 404, f"The model `{asked.get('model')}` does not exist."
-        longest = self._engine.max_model_len
-        if length > longest:
-            return 400, f"This model's maximum context length is {longest} tokens, you requested {length}."
-        return None
-
-    async def _stream(
-        self,
-        path: str,
-        asked: Mapping[str, Any],
-        queue: asyncio.Queue[bool],
-        usage: Mapping[str, int],
-        send: Send,
-    ) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": SSE})
-        if path.startswith("/v1/chat"):
-            await send({"type": "http.response.body", "body": ROLE, "more_body": True})
-        chunk = {"type": "http.response.body", "body": CHUNKS[path], "more_body": True}
-        for _ in range(usage["completion_tokens"]):
-            if not await queue.get():
-                return
-            await send(chunk)
-        last = b""
-        if (asked.get("stream_options") or {}).get("include_usage"):
-            last = b"data: " + json.dumps({"choices": [], "usage": usage}).encode() + b"\n\n"
-        await send({"type": "http.response.body", "body": last + b"data: [DONE]\n\n"})
-
-    async def _whole(
-        self, path: str, queue: asyncio.Queue[bool], usage: Mapping[str, int], send: Send
-    ) -> None:
-        for _ in range(usage["completion_tokens"]):
-            if not await queue.get():
-                return
-        text = " a" * usage["completion_tokens"]
-        chat = {"message": {"role": "assistant", "content": text}}
-        choice = {"index": 0, "finish_reason": "length", **(chat if "chat" in path else {"text": text})}
-        await _json(send, 200, {"choices": [choice], "usage": usage})
+    def _version(self) -> dict[str, Any]:
+        return {"version": f"{self._engine.version}+simulated", "simulated": True}
 
     def _models(self) -> dict[str, Any]:
         name = self._engine.arguments.served_name
-        return {
-            "object": "list",
-            "data": [{"id": name, "object": "model", "max_model_len": self._engine.max_model_len}],
-        }
+        model = {"id": name, "object": "model", "max_model_len": self._engine.max_model_len}
+        return {"object": "list", "data": [model]}
 
     def _lag(self) -> dict[str, float]:
-        """Seconds behind its own times, over the latest steps."""
-        lags = [lag for loop in self._loops for lag in loop.lags_s]
-        return {"steps": len(lags), "mean_s": sum(lags) / max(len(lags), 1), "max_s": max(lags, default=0.0)}
+        """Seconds behind its own times, over all steps."""
+        steps = sum(loop.steps for loop in self._loops)
+        mean_s = sum(loop.late_s for loop in self._loops) / max(steps, 1)
+        return {"steps": steps, "mean_s": mean_s, "max_s": max(loop.max_late_s for loop in self._loops)}
 
     def _metrics(self) -> str:
-        """Gauges by the names of each engine. Source: engine-facts section 4."""
         replicas = self._engine.replicas
-        running = sum(len(replica.running) for replica in replicas)
-        waiting = sum(len(replica.waiting) for replica in replicas)
-        usage = sum(replica.used_tokens for replica in replicas) / (self._engine.kv_tokens * len(replicas))
-        if self._engine.engine == "vllm":
-            names = ("vllm:num_requests_running", "vllm:num_requests_waiting", "vllm:kv_cache_usage_perc")
-        else:
-            names = ("sglang:num_running_reqs", "sglang:num_queue_reqs", "sglang:token_usage")
-        rows = zip(names, (running, waiting, usage), strict=True)
-        return "".join(f"# TYPE {name} gauge\n{name} {value}\n" for name, value in rows)
+        values = (
+            sum(len(replica.running) for replica in replicas),
+            sum(len(replica.waiting) for replica in replicas),
+            sum(replica.used_tokens for replica in replicas) / (self._engine.kv_tokens * len(replicas)),
+            sum(replica.preemptions for replica in replicas),
+        )
+        label = json.dumps(self._engine.arguments.served_name)
+        rows = zip(METRICS[self._engine.engine], values, strict=True)
+        return "".join(
+            f"# TYPE {name} {kind}\n{name}{{model_name={label}}} {value}\n" for (name, kind), value in rows
+        )
 
 
-def _prompt(asked: Mapping[str, Any]) -> str:
-    """The text of a request; one whitespace-separated word counts as one token."""
-    if "messages" in asked:
-        return " ".join(str(message["content"]) for message in asked["messages"])
-    return str(asked["prompt"])
+class EngineServer(uvicorn.Server):
+    """Aborts what is in flight as soon as it is asked to end."""
+
+    def __init__(self, config: uvicorn.Config, app: App) -> None:
+        super().__init__(config)
+        self._app = app
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End within uvicorn's tenth of a second and the time that clients take to read."""
+        self._app.abort()
+        await super().shutdown(sockets)
+
+
+async def _stream(asked: Asked, answer: Answer, queue: asyncio.Queue[bool], send: Send) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": SSE})
+    if answer.opening:
+        await send({"type": "http.response.body", "body": answer.opening, "more_body": True})
+    token = {"type": "http.response.body", "body": answer.token, "more_body": True}
+    for left in range(asked.max_tokens, 0, -1):
+        if not await queue.get():
+            await send({"type": "http.response.body", "body": b""})
+            return
+        await send(token if left > 1 else {**token, "body": answer.last_token})
+    await send({"type": "http.response.body", "body": answer.closing})
+
+
+async def _whole(asked: Asked, answer: Answer, queue: asyncio.Queue[bool], send: Send) -> None:
+    for _ in range(asked.max_tokens):
+        if not await queue.get():
+            await _json(send, 503, error_content(503, "the engine is shutting down"))
+            return
+    await _json(send, 200, answer.whole())
 
 
 async def _body(receive: Receive) -> bytes:
@@ -243,10 +197,6 @@ async def _disconnected(receive: Receive, queue: asyncio.Queue[bool]) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
     queue.put_nowait(False)
-
-
-async def _error(send: Send, status: int, message: str) -> None:
-    await _json(send, status, {"error": {"message": message, "code": status}})
 
 
 async def _json(send: Send, status: int, content: object) -> None:

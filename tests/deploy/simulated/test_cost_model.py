@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from autotune.deploy.simulated.cost_model import Deployment, ModelFacts
+from autotune.deploy.simulated.cost_model import KV_BYTES, WEIGHT_BYTES, Deployment, ModelFacts
 from autotune.records import GpuSpec
 from tests.deploy.simulated.facts import GPU, MODEL
 
@@ -51,6 +51,38 @@ def test_eight_bits_halve_weights_and_double_compute() -> None:
     fp8 = deployment(weight_bytes=1)
     assert fp8.weights_per_gpu == MODEL["params"]
     assert fp8.step_s([(8192, 0)]) - 1e-3 == pytest.approx(0.2514 * 989 / 1979, rel=1e-3)
+
+
+def test_weights_of_four_bits_are_computed_in_sixteen() -> None:
+    """A long prefill is no faster with half a byte a weight; a decode reads a quarter: 4.015 GB."""
+    small = deployment(weight_bytes=0.5)
+    assert small.step_s([(8192, 0)]) == pytest.approx(0.2514 + 1e-3, rel=1e-3)
+    assert small.step_s([(1, 0)]) == pytest.approx((4_015_130_624 + 131_072) / 2.68e12 + 1e-3, rel=1e-6)
+
+
+def test_a_batch_reads_the_weights_once() -> None:
+    """8 decodes at 1000 tokens: 16.0605 GB of weights, 8 · 1001 · 131,072 B = 1.0496 GB; 6.3844 ms + 1 ms."""
+    assert deployment().step_s([(1, 1000)] * 8) == pytest.approx(6.3844e-3 + 1e-3, rel=1e-4)
+
+
+def test_a_slower_link_slows_a_prefill() -> None:
+    """tp 2, 1000 tokens: 64 · (10 µs + 8,192,000 B / 450 GB/s) = 1.805 ms; at 50 GB/s 11.126 ms."""
+    slow = Deployment(
+        engine="vllm", model=ModelFacts(**MODEL), gpu=GpuSpec(**{**GPU, "link_gb_per_s": 50}), tp=2
+    )
+    more = slow.step_s([(1000, 0)]) - deployment(tp=2).step_s([(1000, 0)])
+    assert more == pytest.approx(11.126e-3 - 1.805e-3, rel=1e-3)
+
+
+def test_the_two_engines_differ_by_what_noise_does_not_hide() -> None:
+    """Host times of 1 and 0.5 ms: at tp 2 a decode is 12 % longer, four times the noise of a run (3 %)."""
+    vllm, sglang = (deployment(engine, tp=2).step_s([(1, 128)] * 4) for engine in ("vllm", "sglang"))
+    assert vllm / sglang == pytest.approx(1.12, abs=0.01)
+
+
+def test_every_format_has_a_size() -> None:
+    """Between half a byte and two."""
+    assert all(0.5 <= size <= 2 for size in (*WEIGHT_BYTES.values(), *KV_BYTES.values()))
 
 
 @pytest.mark.parametrize(
