@@ -61,14 +61,15 @@ SIGNATURES: tuple[Signature, ...] = (
         pattern=r".*(must be divisible by tensor parallel size|\d+ is not divisible by \d+"
         r"|World size \(\d+\) is larger than|invalid device ordinal"
         r"|Decode context parallelism for GQA/MQA requires|Number of experts in the model must be greater"
-        r"|cannot both be larger than 1"
+        r"|cannot both be larger than 1|Model Runner V1 does not support"
         r"|Not enough allowed NUMA nodes to bind threads|must be divisible by).*",
         advice="choose another parallel preset",
     ),
     Signature(
         kind="quantization_unsupported",
         pattern=r".*(is not supported for the current GPU|no longer supports online quantization"
-        r"|Unknown quantization method|static_scaled_fp8_quant).*",
+        r"|Unknown quantization method|Invalid kv_cache_dtype|requires Blackwell|requires an SM100"
+        r"|Cannot find the config file for|static_scaled_fp8_quant).*",
         advice="choose another quant preset or a checkpoint that is quantized already",
     ),
     Signature(

@@ -55,6 +55,7 @@ def taken_port() -> Iterator[int]:
         pytest.param(["deploy=docker"], "deploy=docker: not available; choose process, simulated, replay", id="deployer"),
         pytest.param(["gpus=nvml"], "no NVIDIA driver answers", id="no driver"),
         pytest.param(["model.heads=null"], "deploy=simulated needs model.heads", id="facts missing"),
+        pytest.param(["parallel=tp2", "parallel.dcp=2"], "the cost model has no times for parallel.dcp", id="nothing to simulate"),
         pytest.param(["tracking=server"], "tracking.uri: must be given", id="mandatory value"),
         pytest.param(["sweep.name=../up"], "sweep.name=../up: must be letters, digits", id="name that leaves its folder"),
         pytest.param(["sweep.resume=true"], "which sweep? Give sweep.name=NAME", id="resume of nothing"),

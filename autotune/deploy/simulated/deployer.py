@@ -27,6 +27,10 @@ FACTS = (
 )
 
 
+UNTIMED = ("attn_dp", "ep", "dcp", "cp")
+"""Parallelism that the simulated engine accepts and whose times it does not know."""
+
+
 class SimulatedDeployer:
     """Runs the simulated engine; everything it yields is marked simulated."""
 
@@ -40,6 +44,12 @@ class SimulatedDeployer:
         if missing:
             keys = ", ".join(f"model.{name}" for name in missing)
             problems.append(f"deploy=simulated needs {keys}: choose a model preset that gives them")
+        untimed = [name for name in UNTIMED if getattr(config.parallel, name) > 1]
+        if untimed:
+            keys = ", ".join(f"parallel.{name}" for name in untimed)
+            problems.append(
+                f"deploy=simulated: the cost model has no times for {keys}: every value would tie"
+            )
         if config.gpus.spec is None:
             problems.append(
                 "deploy=simulated needs data-sheet figures of the GPUs: choose a declared "
