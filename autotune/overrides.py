@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, Sweep
 from hydra.errors import HydraException
@@ -40,10 +41,10 @@ class Checked:
 class OverrideChecker:
     """Knows the groups with their presets, and the keys of the schema."""
 
-    def __init__(self, presets: Mapping[str, Sequence[str]]) -> None:
+    def __init__(self, presets: Mapping[str, Sequence[str]], config_loader: ConfigLoader) -> None:
         self._presets = presets
         self._keys = dict(_schema_keys(Config))
-        self._parser = OverridesParser.create()
+        self._parser = OverridesParser.create(config_loader=config_loader)
 
     def check(self, words: Sequence[str], *, multirun: bool) -> tuple[Checked, list[str]]:
         """Return the overrides that can be used, and everything that is wrong with the others."""
@@ -99,6 +100,9 @@ class OverrideChecker:
 
     def _preset_problems(self, override: Override) -> list[str]:
         group, known = override.key_or_group, self._presets[override.key_or_group]
+        if _is_swept(override) and not override.is_discrete_sweep():
+            example = f"{group}={','.join(known[:2])}"
+            return [f"{override.input_line}: presets have no range: give a list such as {example}"]
         return [
             f"{group}={name}: no such preset{_suggest(name, known)}; known: {', '.join(known)}"
             for name in _names(override)

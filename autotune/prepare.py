@@ -58,7 +58,7 @@ def prepare(
 
     Raises: ConfigError with everything that is wrong; nothing was started then.
     """
-    checker = OverrideChecker(compose.presets(hydra))
+    checker = OverrideChecker(compose.presets(hydra), hydra.config_loader)
     checked, problems = checker.check(words, multirun=multirun)
     if problems:
         raise ConfigError(problems)

@@ -122,9 +122,10 @@ def _task(config: DictConfig) -> float | None:
     sweep = active()
     scheduler = Scheduler(sweep)
     try:
-        admission = scheduler.submit(compose.candidate_of(config, HydraConfig.get()))
-        while scheduler.wait_any() is not None:
-            pass
+        with scheduler.guarded():
+            admission = scheduler.submit(compose.candidate_of(config, HydraConfig.get()))
+            while scheduler.wait_any() is not None:
+                pass
     except InfrastructureError as error:
         sweep.broken = error  # Hydra prints what a job raises; this is told once, by us
         return None
@@ -177,7 +178,8 @@ def _signals(sweep: Sweep, view: LiveView | PlainView) -> Iterator[None]:
         sweep.stop.set()
         view.say("stopping: engines are ended, results are kept (again: at once)")
 
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    every = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    numbers = [n for n in every if signal.getsignal(n) is not signal.SIG_IGN]  # nohup stays nohup
     before: dict[int, Any] = {number: signal.signal(number, handle) for number in numbers}
     try:
         yield

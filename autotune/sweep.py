@@ -67,11 +67,12 @@ class Sweep:
         self.broken: InfrastructureError | None = None  # why the sweep cannot go on
         self.deployer = create_deployer(config.deploy.kind)
         self.state = _earlier(settings)
+        _check_same(self.state.started, self._beginning(), settings.name)
         self.journal = Journal(settings.folder, sweep=settings.name)
         self._lock = _own(settings.folder)
         self.journal.follow(self.state.apply)
-        self._by_signature = {trial.signature: trial.number for trial in self.state.latest()}
-        self._seen: set[str] = set()
+        self._by_identity = {trial.identity: trial.number for trial in self.state.latest()}
+        self._seen: set[tuple[str, str]] = set()
         self._next = max(self.state.trials, default=-1) + 1
         self._guard = threading.Lock()
         single = config.deploy.url is not None or config.deploy.port is not None
@@ -88,24 +89,15 @@ class Sweep:
 
     def begin(self) -> None:
         """Write `sweep_started`, and end in the record what a dead controller left running."""
-        config, inventory = self.settings.config, self.settings.inventory
+        config = self.settings.config
         self.journal.write(
             "sweep_started",
             version=__version__,
             command=list(self.settings.command),
             varied=list(self.settings.varied),
             candidates=len(self.settings.candidates),
-            objective={
-                "metric": config.objective.metric,
-                "direction": config.objective.direction.value,
-                "load": config.objective.load,
-            },
-            inventory={
-                "kind": inventory.kind.value,
-                "gpus": [{"uuid": g.uuid, "model": g.model, "node": g.node} for g in inventory.gpus],
-            },
-            simulated=self.simulated,
             tracking={"uri": config.tracking.uri, "experiment": config.tracking.experiment},
+            **self._beginning(),
         )
         for trial in list(self.state.trials.values()):
             if trial.status == "running":
@@ -120,11 +112,12 @@ class Sweep:
             if not plan.valid:
                 self.journal.write("candidate_rejected", overrides=overrides, reasons=list(plan.reasons))
                 return Admission(reasons=plan.reasons)
-            earlier = self._by_signature.get(plan.signature)
-            if earlier is not None and plan.signature in self._seen:
+            identity = (plan.signature, config.model.path)
+            earlier = self._by_identity.get(identity)
+            if earlier is not None and identity in self._seen:
                 self.journal.write("candidate_duplicate", overrides=overrides, duplicate_of=earlier)
                 return Admission(trial=earlier)
-            self._seen.add(plan.signature)
+            self._seen.add(identity)
             if earlier is not None and self.state.trials[earlier].is_done(config.sweep.retry):
                 return Admission(trial=earlier)
             return Admission(job=self._queue(candidate, config, plan))
@@ -164,9 +157,25 @@ class Sweep:
         """Return what is known of a trial."""
         return self.state.trials[number]
 
+    def _beginning(self) -> dict[str, Any]:
+        """What must stay the same over the whole sweep, or its trials could not be compared."""
+        config, inventory = self.settings.config, self.settings.inventory
+        return {
+            "objective": {
+                "metric": config.objective.metric,
+                "direction": config.objective.direction.value,
+                "load": config.objective.load,
+            },
+            "inventory": {
+                "kind": inventory.kind.value,
+                "gpus": [{"uuid": g.uuid, "model": g.model, "node": g.node} for g in inventory.gpus],
+            },
+            "simulated": self.simulated,
+        }
+
     def _queue(self, candidate: Candidate, config: Config, plan: Plan) -> Job:
         number, self._next = self._next, self._next + 1
-        self._by_signature[plan.signature] = number
+        self._by_identity[plan.signature, config.model.path] = number
         folder = self.settings.folder / f"trial-{number}"
         job = Job(
             number=number,
@@ -177,8 +186,8 @@ class Sweep:
             folder=folder,
         )
         record = plan_record(plan)
-        _keep(folder / "plan.json", json.dumps(record, indent=1))
-        _keep(folder / "config.yaml", to_yaml(dict(candidate.config)))
+        keep(folder / "plan.json", json.dumps(record, indent=1))
+        keep(folder / "config.yaml", to_yaml(dict(candidate.config)))
         params = trial_params(candidate, config, plan, self.settings.inventory)
         self.journal.write(
             "trial_queued",
@@ -218,7 +227,8 @@ def to_yaml(content: Any) -> str:
     return str(yaml.dump(content, Dumper=dumper, sort_keys=False))
 
 
-def _keep(path: Path, text: str) -> None:
+def keep(path: Path, text: str) -> None:
+    """Write a file of the sweep. Raises: InfrastructureError if it cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
@@ -241,6 +251,23 @@ def _earlier(settings: Settings) -> SweepState:
     return state_of(read(path))
 
 
+def _check_same(started: Mapping[str, Any] | None, now: Mapping[str, Any], name: str) -> None:
+    """A sweep is resumed under its own objective, on its own GPUs, as real or as simulated as before.
+
+    Raises: ConfigError naming what differs.
+    """
+    if started is None:
+        return
+    problems = [
+        f"sweep.name={name}: {key} was {json.dumps(started[key])[:200]} and is {json.dumps(now[key])[:200]}: "
+        "resume with the same, or choose another name"
+        for key in now
+        if started[key] != now[key]
+    ]
+    if problems:
+        raise ConfigError(problems)
+
+
 def _own(folder: Path) -> Any:
     """Hold the sweep's folder while this process works on it; the lock goes with the process."""
     try:
@@ -256,5 +283,5 @@ def _own(folder: Path) -> Any:
 def _lock_dir(settings: Settings) -> Path:
     """Detected GPUs are locked for the whole host, declared ones within their sweep."""
     if settings.inventory.kind is InventoryKind.DETECTED:
-        return Path("/var/lock" if Path("/var/lock").is_dir() else "/tmp") / "autotune-gpus"  # noqa: S108
+        return Path("/tmp/autotune-gpus")  # noqa: S108  (one place that every user of the host can write)
     return settings.folder / "locks"

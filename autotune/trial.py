@@ -5,6 +5,7 @@ This is the only place that turns exceptions into outcomes.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import threading
 import time
@@ -98,7 +99,10 @@ class Trial:
             status, failure = Status.FAILED, Failure(kind="unknown", message=message)
         if status is Status.FAILED:
             _check_disk(self.job.folder)
-        return self._outcome(progress, status, failure, self.clock() - began)
+        try:
+            return self._outcome(progress, status, failure, self.clock() - began)
+        except OSError as error:
+            raise InfrastructureError(f"cannot write {self.job.folder}: {error.strerror}") from error
 
     def _measure(self, progress: _Progress) -> None:
         order = Order(
@@ -143,6 +147,9 @@ class Trial:
                             missing.append(load)
                             continue
                         raise server.death() or error from error
+                    died = server.death()
+                    if died is not None:  # what was measured last was not this engine at work
+                        raise died
                     progress.measurements.append(measurement)
                     self._emit_measured(measurement)
         if len(missing) == len(loads):
@@ -214,9 +221,9 @@ class Trial:
         )
 
     def _keep(self, text: str) -> None:
-        self.job.folder.mkdir(parents=True, exist_ok=True)
-        with (self.job.folder / "autotune-error.log").open("a") as file:
-            file.write(text)
+        with contextlib.suppress(OSError):  # the disk may be what failed; that is told by itself
+            self.job.folder.mkdir(parents=True, exist_ok=True)
+            (self.job.folder / "autotune-error.log").write_text(text)
 
 
 class _StopsWith:

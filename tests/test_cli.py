@@ -59,6 +59,8 @@ def taken_port() -> Iterator[int]:
         pytest.param(["tracking=server"], "tracking.uri: must be given", id="mandatory value"),
         pytest.param(["sweep.name=../up"], "sweep.name=../up: must be letters, digits", id="name that leaves its folder"),
         pytest.param(["sweep.resume=true"], "which sweep? Give sweep.name=NAME", id="resume of nothing"),
+        pytest.param(["objective.metric=total_token_per_s"], "did you mean total_tokens_per_s?", id="misspelt metric"),
+        pytest.param(["objective.metric=usd_per_mtok"], "needs the price of a GPU", id="price of nothing"),
         pytest.param(["~workload"], "keys cannot be deleted", id="deletion"),
         pytest.param(["--nonsense"], "--nonsense: no such option", id="unknown option"),
         pytest.param(["hydra/launcher=nonsense"], "nonsense", id="unknown launcher"),
@@ -132,6 +134,13 @@ def test_a_range_without_a_search(capsys: pytest.CaptureFixture[str]) -> None:
     """Ranges have no grid."""
     assert main(["-m", *DEMO, "runtime.args.max_num_seqs=int(interval(1,9))"]) == 2
     assert "a range has no grid" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("word", ["parallel=interval(1,2)", "runtime=interval(0,1)"])
+def test_presets_have_no_range(word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A list, or a glob."""
+    assert main(["-m", *DEMO, word]) == 2
+    assert "presets have no range: give a list such as" in capsys.readouterr().err
 
 
 def test_a_name_that_is_taken(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -53,7 +53,7 @@ def test_the_demo(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """The ranking is the cost model's own, everything is marked simulated, and no engine lagged behind it."""
+    """The ranking is the cost model's own, within a fifth of its values, and all of it is marked simulated."""
     monkeypatch.chdir(with_store(tmp_path))
     assert main(["-m", *WORDS, "sweep.name=demo", "measure.repeats=1"]) == 0
     out = capsys.readouterr().out

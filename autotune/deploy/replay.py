@@ -45,7 +45,7 @@ def read_table(path: Path) -> list[Row]:
         reader = csv.DictReader(file)
         if LOAD_COLUMN not in (reader.fieldnames or []):
             raise ValueError(f"has no column {LOAD_COLUMN}")
-        return [_row(line, values) for line, values in enumerate(reader, 2)]
+        return [_row(line, _whole(line, values)) for line, values in enumerate(reader, 2)]
 
 
 class ReplayDeployer:
@@ -150,6 +150,13 @@ def _measurement(row: Row, load: Load, repeat: int) -> Measurement:
         errors={},
         duration_s=row.duration_s,
     )
+
+
+def _whole(line: int, values: dict[str, str]) -> dict[str, str]:
+    """A row with as many cells as there are columns; csv files what is over or missing under None."""
+    if any(item is None for pair in values.items() for item in pair):
+        raise ValueError(f"line {line} has more or fewer cells than there are columns")
+    return values
 
 
 def _row(line: int, values: Mapping[str, str]) -> Row:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+from autotune.errors import InfrastructureError
 from autotune.gpus.packing import pack
 from autotune.records import Gpu, Inventory, Lease
 
@@ -72,6 +73,8 @@ class GpuPool:
         except BlockingIOError:
             os.close(descriptor)
             return False
+        except OSError as error:
+            raise InfrastructureError(f"cannot lock {gpu.uuid}: {error.strerror}") from error
         self._held[gpu.uuid] = descriptor
         return True
 
@@ -80,13 +83,16 @@ class GpuPool:
 
 
 def _opened(folder: Path, name: str) -> int:
-    """Open a lock file that every user of this host can open."""
-    if not folder.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        folder.chmod(0o777)
+    """Open a lock file that every user of this host can open, whatever the umask says."""
     path = folder / name
-    new = not path.exists()
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    if new:
-        os.fchmod(descriptor, 0o666)  # whatever the umask says
+    try:
+        if not folder.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            folder.chmod(0o777)
+        new = not path.exists()
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        if new:
+            os.fchmod(descriptor, 0o666)
+    except OSError as error:
+        raise InfrastructureError(f"cannot open the lock {path}: {error.strerror}") from error
     return descriptor

@@ -131,7 +131,7 @@ def _signature(config: Config, args: Mapping[str, Any], gpus: int, inventory: In
         "env": dict(config.runtime.env),
         "model": [
             PurePath(config.model.path).name if local else config.model.path,
-            served_name(config),
+            config.model.served_name,
         ],
         "trust_remote_code": config.model.trust_remote_code,
         "gpus": [inventory.model, gpus],

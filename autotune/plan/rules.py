@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 
 from autotune.plan.runtimes.protocol import Layout
-from autotune.records import Inventory
+from autotune.records import METRICS, THROUGHPUTS, Inventory
 from autotune.schema import Config, SweepConfig
+
+RANKABLE = (*METRICS, *(f"{name}_per_gpu" for name in THROUGHPUTS), "usd_per_mtok")
+"""Metrics that an objective can name."""
 
 
 def layout_reasons(config: Config, layout: Layout, inventory: Inventory) -> list[str]:
@@ -39,6 +43,12 @@ def value_problems(config: Config) -> list[str]:
     if not config.workload.loads:
         problems.append("workload.loads=[]: give at least one load, such as [1,8]")
     problems += _sweep_problems(config.sweep)
+    if config.objective.metric not in RANKABLE:
+        near = difflib.get_close_matches(config.objective.metric, RANKABLE, n=1)
+        hint = f"; did you mean {near[0]}?" if near else f"; known: {', '.join(RANKABLE)}"
+        problems.append(f"objective.metric={config.objective.metric}: no such metric{hint}")
+    if config.objective.metric == "usd_per_mtok" and config.gpus.usd_per_hour is None:
+        problems.append("objective.metric=usd_per_mtok: needs the price of a GPU, gpus.usd_per_hour")
     problems += [
         f"workload.loads: {load:g} is not a load; must be above 0"
         for load in config.workload.loads

@@ -40,7 +40,7 @@ def console() -> Console:
 
 def render(out: Console, state: SweepState, rankings: Sequence[Ranking], *, folder: Path, store: str) -> None:
     """Print what a sweep found."""
-    started = state.started or {}
+    started = {**(state.started or {}), "simulated": state.simulated}
     objective = started["objective"]
     for ranking in rankings:
         _table(out, ranking, started, alone=len(rankings) == 1)

@@ -89,6 +89,11 @@ def overlap(first: Sequence[float], second: Sequence[float]) -> bool:
     return min(first) <= max(second) and min(second) <= max(first)
 
 
+def _with_price(metrics: dict[str, float], gpus: int, price: float | None) -> dict[str, float]:
+    cost = None if price is None else usd_per_mtok(metrics, gpus, price)
+    return metrics if cost is None else {**metrics, "usd_per_mtok": cost}
+
+
 def _result(
     load: Load,
     repeats: Sequence[Measurement],
@@ -96,12 +101,9 @@ def _result(
     gpus: int,
     price: float | None,
 ) -> LoadResult:
-    rows = [per_gpu(item.metrics, gpus) for item in repeats]
+    rows = [_with_price(per_gpu(item.metrics, gpus), gpus, price) for item in repeats]
     names = dict.fromkeys(name for row in rows for name in row)
     metrics = {name: median(row[name] for row in rows if name in row) for name in names}
-    cost = None if price is None else usd_per_mtok(metrics, gpus, price)
-    if cost is not None:
-        metrics["usd_per_mtok"] = cost
     name = ranked_metric(objective, gpus)
     values = tuple(row[name] for row in rows if name in row)
     return LoadResult(

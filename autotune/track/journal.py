@@ -17,6 +17,7 @@ from autotune.errors import InfrastructureError
 
 VERSION = 1
 NAME = "journal.jsonl"
+CLOSED = -1
 PROGRESS = "benchmark_progress"
 
 Event = Mapping[str, Any]
@@ -66,10 +67,14 @@ class Journal:
                 listener(record)
 
     def close(self) -> None:
-        """Close the file."""
-        os.close(self._descriptor)
+        """Close the file; nothing can be written any more."""
+        with self._guard:
+            os.close(self._descriptor)
+            self._descriptor = CLOSED
 
     def _append(self, line: bytes, event: str) -> None:
+        if self._descriptor == CLOSED:  # its number may be another file's by now
+            raise InfrastructureError(f"{self.path} is closed")
         try:
             written = os.write(self._descriptor, line)
             if written != len(line):

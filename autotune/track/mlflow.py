@@ -108,15 +108,16 @@ class Writer:
         self.experiment_id = self._experiment()
         self.queued: dict[int, Event] = {}
         self.simulated = False
+        self.begun = ""  # when the sweep began: another sweep of the same name is another sweep
         self.runs: dict[int, str] = {}  # trial -> run id
         self.finished: set[int] = set()
 
     def sweep_started(self, event: Event) -> None:
         """Find the runs that an earlier process of this sweep wrote."""
         self.simulated = bool(event["simulated"])
-        found = self.client.search_runs(
-            [self.experiment_id], f"tags.`autotune.sweep` = '{event['sweep']}'", max_results=5000
-        )
+        self.begun = self.begun or str(event["time"])
+        mine = f"tags.`autotune.sweep` = '{event['sweep']}' and tags.`autotune.begun` = '{self.begun}'"
+        found = self.client.search_runs([self.experiment_id], mine, max_results=5000)
         for run in found:
             trial = int(run.data.tags["autotune.trial"])
             self.runs[trial] = run.info.run_id
@@ -144,6 +145,7 @@ class Writer:
         }
         tags = {
             "autotune.sweep": event["sweep"],
+            "autotune.begun": self.begun,
             "autotune.trial": str(trial),
             "autotune.status": "running",
             "autotune.signature": plan["signature"],

@@ -26,9 +26,9 @@ class TrialState:
         return "running" if self.started is not None else "queued"
 
     @property
-    def signature(self) -> str:
-        """What the engine and its traffic are, as one value."""
-        return str(self.queued["plan"]["signature"])
+    def identity(self) -> tuple[str, str]:
+        """What the engine and its traffic are; on this host models of two paths are two models."""
+        return str(self.queued["plan"]["signature"]), str(self.queued["params"]["model.path"])
 
     @property
     def score(self) -> float | None:
@@ -52,6 +52,12 @@ class SweepState:
     trials: dict[int, TrialState] = field(default_factory=dict)
     rejected: list[Mapping[str, Any]] = field(default_factory=list)
     duplicates: list[Mapping[str, Any]] = field(default_factory=list)
+    stand_ins: bool = False  # an engine said of itself that it is one
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the engine or the GPUs of any trial are stand-ins."""
+        return self.stand_ins or bool((self.started or {}).get("simulated"))
 
     def apply(self, event: Mapping[str, Any]) -> None:
         """Take one more event in; those that change no outcome are passed over."""
@@ -65,14 +71,16 @@ class SweepState:
             self.duplicates.append(event)
         elif kind == "trial_queued":
             self.trials[event["trial"]] = TrialState(number=event["trial"], queued=event)
+        elif kind == "server_ready":
+            self.stand_ins = self.stand_ins or bool(event["simulated"])
         elif kind == "trial_started" and number in self.trials:
             self.trials[number].started = event
         elif kind == "trial_finished" and number in self.trials:
             self.trials[number].finished = event
 
     def latest(self) -> list[TrialState]:
-        """Return one trial for each signature: a later attempt stands for the earlier ones."""
-        return list({trial.signature: trial for trial in self.trials.values()}.values())
+        """Return one trial for each identity: a later attempt stands for the earlier ones."""
+        return list({trial.identity: trial for trial in self.trials.values()}.values())
 
 
 def state_of(events: Iterable[Mapping[str, Any]]) -> SweepState:

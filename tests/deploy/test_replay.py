@@ -90,6 +90,8 @@ def test_a_replay_needs_no_model_and_no_parser_of_hardware() -> None:
     ("text", "words"),
     [
         pytest.param("runtime,ttft_ms_mean\nvllm,1\n", "has no column workload.concurrency", id="no load column"),
+        pytest.param("workload.concurrency,ttft_ms_mean\n1,2,3\n", "line 2 has more or fewer cells", id="a cell too many"),
+        pytest.param("workload.concurrency,ttft_ms_mean\n1\n", "line 2 has more or fewer cells", id="a cell too few"),
         pytest.param("workload.concurrency,ttft_ms_mean\n1,fast\n", "line 2, column ttft_ms_mean: 'fast' is not a number", id="no number"),
     ],
 )  # fmt: skip
@@ -141,3 +143,24 @@ def test_recorded_seconds_pass_at_the_time_scale(tmp_path: Path) -> None:
         check=True,
     )
     assert float(done.stdout.rpartition("took ")[2]) >= 1.11
+
+
+def test_a_sweep_is_resumed_under_its_own_objective(capsys: pytest.CaptureFixture[str]) -> None:
+    """Scores of two objectives are never put into one ranking."""
+    assert replay("s", "parallel=tp2") == 0
+    assert replay("s", "parallel=tp2", "sweep.resume=true", "objective=min_ttft") == 2
+    assert "objective was" in capsys.readouterr().err
+
+
+def test_the_price_of_a_token_can_rank() -> None:
+    """`usd_per_mtok` is a metric like the others once GPUs have a price."""
+    words = [
+        "parallel=tp2,tp4",
+        "gpus.usd_per_hour=2",
+        "objective.metric=usd_per_mtok",
+        "objective.direction=minimize",
+    ]
+    assert replay("s", *words) == 0
+    two, four = (end["score"] for end in ends("s"))
+    assert two == pytest.approx(2 * 2 / (300.75 * 3600) * 1e6)
+    assert two < four

@@ -102,3 +102,20 @@ def test_a_duplicate_is_told_the_trial_that_stands_for_it(sweep: Sweep) -> None:
         pass
     assert first.job is not None
     assert (second.job, second.trial) == (None, first.job.number)
+
+
+def test_an_error_while_submitting_leaves_no_trial_running(sweep: Sweep) -> None:
+    """Whoever leaves the scheduler by an error has stopped and awaited every trial."""
+    scheduler = Scheduler(sweep)
+
+    def submit_and_fail() -> None:
+        with scheduler.guarded():
+            scheduler.submit(sweep.settings.candidates[0])
+            raise RuntimeError("submitting went wrong")
+
+    with pytest.raises(RuntimeError, match="submitting went wrong"):
+        submit_and_fail()
+    assert sweep.pool.leases() == {}
+    assert [event["status"] for event in read(sweep.journal.path) if event["event"] == "trial_finished"] == [
+        "interrupted"
+    ]

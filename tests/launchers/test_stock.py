@@ -56,3 +56,20 @@ def test_a_launcher_that_leaves_this_process_is_refused(
     assert (
         "hydra/launcher: somewhere.Else is not supported; choose autotune, basic" in capsys.readouterr().err
     )
+
+
+def test_a_wrong_value_of_a_stock_sweeper_is_found_before_its_batch_starts(
+    tmp_path: Path,
+    with_store: Callable[[Path], Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Nothing runs on behind the message, and the store is whole."""
+    monkeypatch.chdir(with_store(tmp_path))
+    words = ["deploy=replay", f"deploy.table={TABLE}", "gpus=h100_8x", "workload=demo", "sweep.name=s"]
+    words += ["hydra/sweeper=basic", "parallel=tp2", "runtime.version=0.33.0,9.9", "deploy.time_scale=30"]
+    assert main(["-m", *words]) == 2
+    assert "runtime.version=9.9: no flag list for vllm" in capsys.readouterr().err
+    kinds = [event["event"] for event in read(tmp_path / "outputs" / "s" / "journal.jsonl")]
+    assert kinds == ["sweep_started"]
+    assert (tmp_path / "mlruns" / "mlflow.db").read_bytes().startswith(b"SQLite format 3")

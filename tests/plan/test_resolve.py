@@ -179,8 +179,8 @@ def test_signatures_are_equal_exactly_for_the_same_engine(other: Config, same: b
 
 def test_signatures_forget_the_paths_of_this_host() -> None:
     """A local model in another folder is the same model."""
-    here = resolve(config("model.path=/a/tiny", "model.served_name=t"), inventory()).signature
-    there = resolve(config("model.path=/b/tiny", "model.served_name=t"), inventory()).signature
+    here = resolve(config("model.path=/a/tiny"), inventory()).signature
+    there = resolve(config("model.path=/b/tiny"), inventory()).signature
     assert here == there
 
 

@@ -50,6 +50,7 @@ def queued(trial: int, runtime: str, parallel: str, gpus: int, **choices: str) -
         "overrides": [f"runtime={runtime}", f"parallel={parallel}"],
         "choices": {"runtime": runtime, "parallel": parallel, **choices},
         "label": f"{runtime} · {parallel}",
+        "params": {"model.path": "m"},
         "plan": plan,
         "folder": f"trial-{trial}",
     }

@@ -79,3 +79,14 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "outputs").write_text("")
     with pytest.raises(InfrastructureError, match=r"cannot write .*outputs"):
         Journal(tmp_path / "outputs" / "x", sweep="x")
+
+
+def test_a_closed_journal_writes_into_no_other_file(tmp_path: Path) -> None:
+    """The number of its descriptor may belong to another file by then."""
+    journal = Journal(tmp_path, sweep="s")
+    journal.close()
+    other = (tmp_path / "other").open("wb")
+    with pytest.raises(InfrastructureError, match="is closed"):
+        journal.write("measured", trial=0)
+    other.close()
+    assert (tmp_path / "other").read_bytes() == b""

@@ -63,6 +63,7 @@ def test_tags(runs: dict[str, Run]) -> None:
         key.removeprefix("autotune."): value for key, value in tags.items() if key.startswith("autotune.")
     }
     signature, node, gpu_info = ours.pop("signature"), ours.pop("node"), json.loads(ours.pop("gpu_info"))
+    assert ours.pop("begun").endswith("Z")
     assert ours == {
         "sweep": "s",
         "trial": "0",

@@ -142,9 +142,9 @@ class LoadRun:
             wanted = itertools.islice(plans, self._counts[name]) if name in self._counts else plans
             return ((name, plan, self._body(plan)) for plan in wanted)
 
-        known = list(itertools.islice(itertools.chain(phase("warmup"), phase("measure")), PREBUILT))
-        rest = itertools.islice(itertools.chain(phase("warmup"), phase("measure")), len(known), None)
-        return itertools.chain(known, rest, phase("fill"))
+        counted = itertools.chain(phase("warmup"), phase("measure"))
+        known = list(itertools.islice(counted, PREBUILT))
+        return itertools.chain(known, counted, phase("fill"))
 
     def _body(self, plan: RequestPlan) -> bytes:
         """The request in the OpenAI protocol, streamed, with usage in its last chunk."""

@@ -12,8 +12,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from autotune.active import active
 from autotune.compose import candidate_from
+from autotune.errors import ConfigError
+from autotune.plan.resolve import resolve
+from autotune.plan.rules import value_problems
 from autotune.records import Candidate
-from autotune.sweep import Admission, to_yaml
+from autotune.schema import config_from
+from autotune.sweep import Admission, keep, to_yaml
 
 
 def compose_job(
@@ -24,6 +28,23 @@ def compose_job(
     return config, candidate_from(config)
 
 
+def check_jobs(candidates: Sequence[Candidate]) -> None:
+    """Check a whole batch before its first job starts; a stock sweeper's values were not seen before.
+
+    Raises: ConfigError with everything that is wrong.
+    """
+    problems: list[str] = []
+    for candidate in candidates:
+        config = config_from(candidate.config)
+        problems += value_problems(config)
+        try:
+            resolve(config, active().settings.inventory)
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(list(dict.fromkeys(problems)))
+
+
 def write_hydra_files(master: Any, candidate: Candidate, number: int, folder: Path) -> None:
     """Write `.hydra/` as Hydra's own launchers do."""
     own: Any = OmegaConf.to_container(OmegaConf.masked_copy(master, ["hydra"]), enum_to_str=True)
@@ -32,11 +53,9 @@ def write_hydra_files(master: Any, candidate: Candidate, number: int, folder: Pa
     hydra["overrides"]["task"] = list(candidate.overrides)
     hydra["runtime"]["choices"] |= dict(candidate.choices)
     hydra["runtime"]["output_dir"] = str(folder.resolve())
-    place = folder / ".hydra"
-    place.mkdir(parents=True, exist_ok=True)
     files = {"config": dict(candidate.config), "hydra": own, "overrides": list(candidate.overrides)}
     for name, content in files.items():
-        (place / f"{name}.yaml").write_text(to_yaml(content))
+        keep(folder / ".hydra" / f"{name}.yaml", to_yaml(content))
 
 
 def job_return(config: DictConfig, overrides: list[str], admission: Admission) -> JobReturn:

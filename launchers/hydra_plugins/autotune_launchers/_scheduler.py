@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from autotune.records import Candidate, Lease, Outcome
@@ -31,6 +33,17 @@ class Scheduler:
         self._ended: queue.SimpleQueue[Finished | BaseException] = queue.SimpleQueue()
         self._guard = threading.Lock()
         self._told = False
+
+    @contextmanager
+    def guarded(self) -> Iterator[None]:
+        """Ensure that no trial runs on: after an error they are stopped, and waited for."""
+        try:
+            yield
+        except BaseException:
+            self._sweep.stop.set()
+            raise
+        finally:
+            self._join()
 
     def submit(self, candidate: Candidate) -> Admission:
         """Admit a candidate and queue its job, if it is one to run."""

@@ -63,13 +63,15 @@ class GpuLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run a batch for a stock sweeper; scores are return values, None for a failed trial."""
-        from hydra_plugins.autotune_launchers._jobs import compose_job, job_return
+        from hydra_plugins.autotune_launchers._jobs import check_jobs, compose_job, job_return
 
         del initial_job_idx  # trials are numbered by the sweep, also across resumes
         composed = [compose_job(self._context, self._config, job) for job in job_overrides]
-        admissions = [self.submit(candidate) for _, candidate in composed]
-        while self.wait_any() is not None:
-            pass
+        check_jobs([candidate for _, candidate in composed])
+        with self.scheduler.guarded():
+            admissions = [self.submit(candidate) for _, candidate in composed]
+            while self.wait_any() is not None:
+                pass
         return [
             job_return(config, list(overrides), admission)
             for (config, _), overrides, admission in zip(composed, job_overrides, admissions, strict=True)

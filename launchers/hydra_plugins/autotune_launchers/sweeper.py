@@ -39,8 +39,9 @@ class StreamingSweeper(Sweeper):
         search = GridSearch(active().settings.candidates)
         if not hasattr(self.launcher, "submit"):
             return self.launcher.launch(search.overrides(), 0)
-        while (candidate := search.ask()) is not None:
-            self.launcher.submit(candidate)
-        while self.launcher.wait_any() is not None:
-            pass  # a grid learns nothing from an outcome; the sweep has recorded it
+        with self.launcher.scheduler.guarded():
+            while (candidate := search.ask()) is not None:
+                self.launcher.submit(candidate)
+            while self.launcher.wait_any() is not None:
+                pass  # a grid learns nothing from an outcome; the sweep has recorded it
         return None
