@@ -15,13 +15,14 @@ busy moment of the machine does not fall on one load alone.
   window: start of the process, warm-up, and reading the answers afterwards.
 
 `--check` exits with 1 unless, at every concurrency up to 64, mean TTFT is within 5 % of the truth and output
-at least 97 % of ideal.
+between 97 and 101 % of ideal; nothing can be faster than the server, so more would be a miscount.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import statistics
 import sys
@@ -42,10 +43,11 @@ from autotune.processes import ProcessGroup
 from autotune.records import Endpoint, Load, Mode, Traffic
 
 SERVER = Path(__file__).with_name("known_timing_server.py")
-INPUT_TOKENS, OUTPUT_TOKENS = 128, 64
+INPUT_TOKENS = 128
 CHECKED_TO = 64
 TTFT_WITHIN = 0.05
 OUTPUT_AT_LEAST = 0.97
+OUTPUT_AT_MOST = 1.01  # the server may write half a millisecond early
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +71,8 @@ def main() -> int:
     parser.add_argument("--ttft-ms", type=float, default=100)
     parser.add_argument("--itl-ms", type=float, default=10)
     parser.add_argument("--spread", type=float, default=0, help="of the output tokens; 0: all end together")
+    parser.add_argument("--output-tokens", type=int, default=64)
+    parser.add_argument("--requests-per-load", type=int, default=8)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--check", action="store_true")
     options = parser.parse_args()
@@ -102,10 +106,10 @@ def _measure(url: str, concurrency: int, repeat: int, options: argparse.Namespac
     traffic = Traffic(
         endpoint="completions",
         input_tokens=INPUT_TOKENS,
-        output_tokens=OUTPUT_TOKENS,
+        output_tokens=options.output_tokens,
         input_spread=0,
         output_spread=options.spread,
-        requests_per_load=8,
+        requests_per_load=options.requests_per_load,
         min_requests=1,
         warmup_requests=2,
         ignore_eos=True,
@@ -134,7 +138,7 @@ def _measure(url: str, concurrency: int, repeat: int, options: argparse.Namespac
         ttft_ms=metrics["ttft_ms_mean"],
         truth_ms=truth["ttft_ms_mean"],
         ttft_ratio=metrics["ttft_ms_mean"] / truth["ttft_ms_mean"],
-        itl_ratio=metrics["itl_ms_mean"] / truth["itl_ms_mean"],
+        itl_ratio=metrics["itl_ms_mean"] / truth["itl_ms_mean"] if options.output_tokens > 1 else math.nan,
         output_share=metrics["output_tokens_per_s"] / ideal,
         client_cpu_s=metrics["client_cpu_fraction"] * measured.duration_s,
         window_s=measured.duration_s,
@@ -166,8 +170,8 @@ def _problems(load: int, row: Row) -> list[str]:
     problems = []
     if abs(row.ttft_ratio - 1) > TTFT_WITHIN:
         problems.append(f"concurrency {load}: TTFT is {row.ttft_ratio:.3f} of the truth, 5 % off is allowed")
-    if row.output_share < OUTPUT_AT_LEAST:
-        problems.append(f"concurrency {load}: output is {row.output_share:.1%} of ideal, 97 % is wanted")
+    if not OUTPUT_AT_LEAST <= row.output_share <= OUTPUT_AT_MOST:
+        problems.append(f"concurrency {load}: output is {row.output_share:.1%} of ideal, 97-101 % is wanted")
     return problems
 
 

@@ -10,18 +10,24 @@ when the last measured one ended; the load is kept up by filler requests until E
 | tpot_ms | (c_last - c_1) / (n - 1) | the same, n > 1 |
 | itl_ms | c_i - c_(i-1); a chunk may hold several tokens | the same, every gap |
 | e2e_ms | c_last - s | the same |
-| output_tokens_per_s | output tokens arrived in [B, E] / (E - B) | every request, filler too |
-| total_tokens_per_s | the same, with a request's p prompt tokens at c_1 | every request |
+| output_tokens_per_s | output tokens made in [B, E] / (E - B) | every request, filler too |
+| total_tokens_per_s | the same, with a request's p prompt tokens over [s, c_1] | every request |
 | requests_per_s | requests, each by the share of its chunks in [B, E], / (E - B) | every request |
 | goodput_requests_per_s | the same, of those within the SLO; without bounds all are | every request |
 | requests_completed, requests_failed | counts | measured requests |
 | client_cpu_fraction | CPU seconds of the client in [B, E] / (E - B), of one core | – |
 
-Throughput counts what arrived inside the window, whoever asked for it: the load is the same all through
-it, so nothing is gained or lost at its ends. A request's tokens are spread evenly over its chunks. Requests
-that were still in flight at E are `unfinished` and have no usage yet: each of their chunks and prompts counts
-the mean tokens of those that ended well. Left out, they would take up to 6 % off the throughput of 8 requests
-for each one in flight, and more the more their lengths differ (benchmarks/client_accuracy.py --spread).
+Throughput counts what was made inside the window, whoever asked for it: the load is the same all through
+it, so nothing is gained or lost at its ends. A request's tokens are spread evenly over its chunks, and a
+chunk over the time since the one before it (the first: since s); of a chunk that B or E cuts, the share
+inside counts. Counted whole where they arrive, chunks would be too many: B and E are arrivals themselves,
+and where requests run in step the others' arrivals at B fall just inside. With two requests of one token for
+each one in flight that was 140 % of what was possible (benchmarks/client_accuracy.py --output-tokens 1
+--requests-per-load 2).
+Requests that were still in flight at E are `unfinished` and have no usage yet: each of their chunks and
+prompts counts the mean tokens of those that ended well, and the chunk they wait for is taken to need the mean
+ttft or itl, or what it has taken already if that is longer. Left out, they would take up to 6 % off the
+throughput of 8 requests for each one in flight, and more the more their lengths differ (--spread).
 Percentiles are interpolated linearly between the two nearest ranks.
 """
 
@@ -72,9 +78,10 @@ def summarize(records: Sequence[RequestRecord], *, window_s: float, cpu_s: float
     return metrics
 
 
-def errors_by_kind(records: Sequence[RequestRecord]) -> dict[str, int]:
-    """Return how many measured requests failed of each kind."""
-    return dict(Counter(r.error for r in records if r.phase == "measure" and r.error is not None))
+def errors_by_kind(records: Sequence[RequestRecord], *, phase: str = "measure") -> dict[str, int]:
+    """Return how many requests of a phase failed of each kind; `unfinished` is none."""
+    failed = (r.error for r in records if r.phase == phase and r.error not in {None, UNFINISHED})
+    return dict(Counter(error for error in failed if error is not None))
 
 
 def statistics_of(values: Sequence[float]) -> dict[str, float]:
@@ -98,14 +105,13 @@ def _throughputs(records: Sequence[RequestRecord], window_s: float) -> dict[str,
     good = [record for record in records if record.error is None and record.chunks_s]
     if not good:
         return dict.fromkeys(THROUGHPUTS, 0.0)
-    shares = [_inside(r.chunks_s, window_s) / len(r.chunks_s) for r in good]
+    shares = [_made(r.sent_s, r.chunks_s, window_s) / len(r.chunks_s) for r in good]
     output = math.fsum(r.output_tokens * share for r, share in zip(good, shares, strict=True))
-    prompts: float = sum(r.prompt_tokens for r in good if _inside(r.chunks_s[:1], window_s))
-    cut = [record.chunks_s for record in records if record.error == UNFINISHED]
-    mean_chunks = sum(len(record.chunks_s) for record in good) / len(good)
-    cut_shares = sum(_inside(chunks_s, window_s) for chunks_s in cut) / mean_chunks
+    prompts = math.fsum(r.prompt_tokens * _share(r.sent_s, r.chunks_s[0], window_s) for r in good)
+    cut_chunks, cut_prompts = _made_by_unfinished(records, good, window_s)
+    cut_shares = cut_chunks * len(good) / sum(len(record.chunks_s) for record in good)
     output += cut_shares * sum(r.output_tokens for r in good) / len(good)
-    prompts += sum(_inside(c[:1], window_s) for c in cut) * sum(r.prompt_tokens for r in good) / len(good)
+    prompts += cut_prompts * sum(r.prompt_tokens for r in good) / len(good)
     ended = math.fsum(shares) + cut_shares
     return {
         "output_tokens_per_s": output / window_s,
@@ -115,8 +121,39 @@ def _throughputs(records: Sequence[RequestRecord], window_s: float) -> dict[str,
     }
 
 
-def _inside(chunks_s: Sequence[float], window_s: float) -> int:
-    return sum(1 for chunk in chunks_s if 0 <= chunk <= window_s)
+def _made_by_unfinished(
+    records: Sequence[RequestRecord], good: Sequence[RequestRecord], window_s: float
+) -> tuple[float, float]:
+    """Return the chunks and the prompts that requests cut off at E had made inside the window."""
+    ttft_s = math.fsum(r.chunks_s[0] - r.sent_s for r in good) / len(good)
+    gaps = sum(len(r.chunks_s) - 1 for r in good)
+    itl_s = math.fsum(r.chunks_s[-1] - r.chunks_s[0] for r in good) / gaps if gaps else None
+    chunks = prompts = 0.0
+    for record in (record for record in records if record.error == UNFINISHED):
+        chunks += _made(record.sent_s, record.chunks_s, window_s)
+        since_s, takes_s = (record.chunks_s[-1], itl_s) if record.chunks_s else (record.sent_s, ttft_s)
+        waits_for = 0.0 if takes_s is None else _share(since_s, max(window_s, since_s + takes_s), window_s)
+        chunks += waits_for
+        prompts += _share(record.sent_s, record.chunks_s[0], window_s) if record.chunks_s else waits_for
+    return chunks, prompts
+
+
+def _made(sent_s: float, chunks_s: Sequence[float], window_s: float) -> float:
+    """Return how many chunks were made inside the window; those of one read share the time before it."""
+    if sent_s >= 0 and chunks_s and chunks_s[-1] <= window_s:
+        return len(chunks_s)
+    made, before_s = 0.0, sent_s
+    for arrived_s, count in Counter(chunks_s).items():
+        made += count * _share(before_s, arrived_s, window_s)
+        before_s = arrived_s
+    return made
+
+
+def _share(begin_s: float, end_s: float, window_s: float) -> float:
+    """Return which share of a time lies inside the window."""
+    if end_s <= begin_s:
+        return float(0 <= end_s <= window_s)
+    return max(0.0, min(end_s, window_s) - max(begin_s, 0.0)) / (end_s - begin_s)
 
 
 def _latencies_s(records: Sequence[RequestRecord]) -> dict[str, list[float]]:

@@ -110,10 +110,12 @@ def _measurement(request: MeasureRequest, out: Path) -> Measurement:
 
 def _all_failed(summary: dict[str, Any]) -> TrialError:
     first = summary["first_error"] or {"kind": "unknown", "detail": ""}
-    when = "every warm-up request failed" if summary["aborted"] else "every measured request failed"
+    errors: dict[str, int] = summary["errors"] or {first["kind"]: 0}
+    phase = "warm-up" if summary["aborted"] else "measured"
+    most = max(errors, key=lambda kind: errors[kind])
     return TrialError(
         "all_requests_failed",
-        f"{when}, the first with {first['kind']}",
+        f"all {sum(errors.values())} {phase} requests failed, {errors[most]} of them with {most}",
         evidence=" ".join(str(first["detail"]).split()),
         advice="read engine.log of the trial; model.served_name must be the name that the engine serves",
     )

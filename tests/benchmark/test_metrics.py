@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from autotune.benchmark.metrics import (
+    UNFINISHED,
     RequestRecord,
     errors_by_kind,
     percentile,
@@ -74,53 +75,111 @@ def test_statistics_sort_their_values() -> None:
     [
         pytest.param(replace(ONE, phase="fill"), 3, 13, 1, id="filler inside counts"),
         pytest.param(
-            replace(ONE, phase="warmup", chunks_s=(-0.2, -0.1, 0.1), ended_s=0.1),
+            replace(ONE, phase="warmup", sent_s=-0.3, chunks_s=(-0.2, -0.1, 0.1)),
+            0.5,
+            0.5,
+            0.5 / 3,
+            id="half of the warm-up's last chunk inside, its prompt before",
+        ),
+        pytest.param(
+            replace(ONE, phase="warmup", sent_s=-0.1, chunks_s=(0.1, 0.2, 0.3)),
+            2.5,
+            2.5 + 5,
+            2.5 / 3,
+            id="half of the first chunk and of the prompt inside",
+        ),
+        pytest.param(
+            replace(ONE, phase="warmup", sent_s=-0.3, chunks_s=(-0.1, 0.1, 0.1)),
             1,
             1,
             1 / 3,
-            id="warm-up's last third inside, its prompt before",
+            id="two chunks of one read share the time before it",
         ),
         pytest.param(
-            replace(ONE, phase="warmup", chunks_s=(-0.3, -0.2, -0.1), ended_s=-0.1), 0, 0, 0, id="all before"
+            replace(ONE, phase="warmup", sent_s=-0.4, chunks_s=(-0.3, -0.2, -0.1)), 0, 0, 0, id="all before"
         ),
         pytest.param(
-            replace(ONE, phase="fill", chunks_s=(0.9, 1.0, 1.1), ended_s=1.1, output_tokens=6),
-            4,
-            14,
-            2 / 3,
-            id="two of three chunks of two tokens, its end after",
+            replace(ONE, phase="fill", sent_s=0.7, chunks_s=(0.8, 0.9, 1.1), output_tokens=6),
+            5,
+            15,
+            2.5 / 3,
+            id="two and a half of three chunks of two tokens, its end after",
         ),
         pytest.param(
-            replace(ONE, phase="fill", chunks_s=(1.1, 1.2, 1.3), ended_s=1.3), 0, 0, 0, id="all after"
+            replace(ONE, phase="fill", sent_s=1.0, chunks_s=(1.1, 1.2, 1.3)), 0, 0, 0, id="all after"
         ),
     ],
 )
-def test_throughput_counts_what_arrived_inside_the_window(
+def test_throughput_counts_what_was_made_inside_the_window(
     record: RequestRecord, output: float, total: float, ended: float
 ) -> None:
-    """A window of 2 s in which only this request and TWO (5 tokens, prompt 20) were answered, cut at 1 s."""
+    """A window of 1 s in which only this request and TWO (5 tokens, prompt 20) were answered."""
     metrics = summarize([record, TWO], window_s=1.0, cpu_s=0.0)
     assert metrics["output_tokens_per_s"] == pytest.approx(output + 5)
     assert metrics["total_tokens_per_s"] == pytest.approx(total + 25)
     assert metrics["requests_per_s"] == metrics["goodput_requests_per_s"] == pytest.approx(ended + 1)
 
 
-def test_requests_cut_off_at_the_end_count_what_had_arrived() -> None:
-    """ONE and TWO: 8 tokens in 5 chunks, prompts of 15 in the mean; 2 cut chunks are 16/5 tokens, 1 prompt.
+@pytest.mark.parametrize("tokens", [1, 2, 7])
+@pytest.mark.parametrize("rounds", [1, 2, 8])
+@pytest.mark.parametrize("in_step", [True, False], ids=["in step", "spread evenly"])
+def test_throughput_is_what_was_possible(tokens: int, rounds: int, in_step: bool) -> None:  # noqa: FBT001
+    """16 in flight, ttft 110 ms and itl 30 ms, each answer a tenth of a millisecond after its neighbour's."""
+    period_s = 0.11 + 0.03 * (tokens - 1)
+    window_s = rounds * period_s + (0.0015 if in_step else period_s * 15 / 16)
+    apart_s = 0.0001 if in_step else period_s / 16
+    records = []
+    for stream in range(16):
+        for number in range(-2, rounds + 1):
+            sent_s = stream * apart_s + number * period_s
+            chunks_s = tuple(sent_s + 0.11 + 0.03 * token for token in range(tokens))
+            inside = tuple(chunk for chunk in chunks_s if chunk <= window_s + 1e-9)
+            cut = len(inside) < tokens
+            phase = "warmup" if number < 0 else "measure" if number < rounds else "fill"
+            records.append(
+                replace(
+                    ONE,
+                    phase=phase,
+                    sent_s=sent_s,
+                    chunks_s=inside,
+                    output_tokens=0 if cut else tokens,
+                    prompt_tokens=0 if cut else 10,
+                    error=UNFINISHED if cut else None,
+                )
+            )
+    metrics = summarize(records, window_s=window_s, cpu_s=0.0)
+    assert metrics["requests_per_s"] == pytest.approx(16 / period_s, rel=0.01)
+    assert metrics["output_tokens_per_s"] == pytest.approx(16 * tokens / period_s, rel=0.01)
+    # a prompt is over before its answer: where requests run in step, the window holds whole ones only
+    assert metrics["total_tokens_per_s"] == pytest.approx(16 * (tokens + 10) / period_s, rel=0.02)
 
-    They are 2 / 2.5 of a request.
+
+def test_requests_cut_off_at_the_end_count_what_they_had_made() -> None:
+    """ONE and TWO: 8 tokens in 5 chunks, prompts of 15 in the mean, ttft 0.2 s and itl 0.5 / 3 s in the mean.
+
+    One cut request has 2 chunks and 0.1 s of the next, one 0.1 s of its first; one was sent too late.
     """
-    cut = replace(ONE, phase="fill", error="unfinished", chunks_s=(0.7, 0.9), ended_s=1.0, output_tokens=0)
-    before = replace(cut, chunks_s=())
+    cut = replace(ONE, phase="fill", error=UNFINISHED, sent_s=0.6, chunks_s=(0.7, 0.9), output_tokens=0)
+    waiting = replace(cut, sent_s=0.9, chunks_s=())
+    late = replace(waiting, sent_s=1.0001)
     alone = summarize([ONE, TWO], window_s=1.0, cpu_s=0.0)
-    metrics = summarize([ONE, TWO, cut, before], window_s=1.0, cpu_s=0.0)
-    assert metrics["output_tokens_per_s"] == pytest.approx(8 + 2 * 8 / 5)
-    assert metrics["total_tokens_per_s"] == pytest.approx(38 + 2 * 8 / 5 + 15)
-    assert metrics["requests_per_s"] == pytest.approx(2.8)
+    metrics = summarize([ONE, TWO, cut, waiting, late], window_s=1.0, cpu_s=0.0)
+    chunks = 2 + 0.1 / (0.5 / 3) + 0.1 / 0.2
+    assert metrics["output_tokens_per_s"] == pytest.approx(8 + chunks * 8 / 5)
+    assert metrics["total_tokens_per_s"] == pytest.approx(38 + chunks * 8 / 5 + (1 + 0.1 / 0.2) * 15)
+    assert metrics["requests_per_s"] == pytest.approx(2 + chunks / 2.5)
     rates = {"output_tokens_per_s", "total_tokens_per_s", "requests_per_s", "goodput_requests_per_s"}
     assert {k: v for k, v in metrics.items() if k not in rates} == {
         k: v for k, v in alone.items() if k not in rates
     }
+
+
+def test_a_request_that_waits_long_counts_no_more_than_one_chunk() -> None:
+    """Sent at B and silent until E, five times the mean ttft: one chunk of 8 / 5 tokens, one prompt of 15."""
+    silent = replace(ONE, phase="fill", error=UNFINISHED, chunks_s=(), output_tokens=0)
+    metrics = summarize([ONE, TWO, silent], window_s=1.0, cpu_s=0.0)
+    assert metrics["output_tokens_per_s"] == pytest.approx(8 + 8 / 5)
+    assert metrics["total_tokens_per_s"] == pytest.approx(38 + 8 / 5 + 15)
 
 
 def test_only_measured_requests_have_latencies() -> None:
@@ -147,7 +206,10 @@ def test_errors_are_counted_by_kind_among_the_measured() -> None:
     """What failed while warming up or filling is not the result's."""
     timeout = replace(FAILED, error="timeout")
     filler = replace(FAILED, phase="fill")
-    assert errors_by_kind([ONE, FAILED, FAILED, timeout, filler]) == {"http_500": 2, "timeout": 1}
+    cut = replace(FAILED, error=UNFINISHED)
+    records = [ONE, FAILED, FAILED, timeout, filler, cut]
+    assert errors_by_kind(records) == {"http_500": 2, "timeout": 1}
+    assert errors_by_kind(records, phase="fill") == {"http_500": 1}
 
 
 def test_what_has_no_value_is_left_out() -> None:

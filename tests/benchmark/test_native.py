@@ -63,14 +63,43 @@ class TestNativeClient(BenchmarkContract):
     def test_throughput_counts_what_was_still_in_flight(
         self, client: Benchmark, serve: Serve, ask: Ask
     ) -> None:
-        """Requests of very unlike lengths end apart, and every chunk inside the window counts."""
+        """Requests of very unlike lengths end apart, and what the cut ones brought inside the window counts.
+
+        At B and at E each of the 16 in flight has a part of one chunk at most that arrives elsewhere.
+        """
         url = serve("--ttft-ms", "20", "--itl-ms", "4")
         measured = client.measure(ask(url, value=16, requests_per_load=2, output_tokens=40, output_spread=1))
         records = _raw(measured)
         cut = [record for record in records if record["error"] == "unfinished"]
         inside = [s for record in records for s in record["chunks_s"] if 0 <= s <= measured.duration_s]
         assert any(record["chunks_s"] for record in cut)
-        assert measured.metrics["output_tokens_per_s"] == pytest.approx(len(inside) / measured.duration_s)
+        brought = measured.metrics["output_tokens_per_s"] * measured.duration_s
+        assert brought == pytest.approx(len(inside), abs=16)
+        assert sum(len(record["chunks_s"]) for record in cut) > 32
+
+    @pytest.mark.parametrize("tokens", [1, 2])
+    def test_throughput_is_never_above_what_is_possible(
+        self, client: Benchmark, serve: Serve, ask: Ask, tokens: int
+    ) -> None:
+        """Requests in step all end when the window begins; a busy machine can only make it less."""
+        url = serve("--ttft-ms", "100", "--itl-ms", "50")
+        asked = ask(url, value=16, requests_per_load=2, warmup_requests=2, output_tokens=tokens)
+        metrics = client.measure(asked).metrics
+        possible = 16 / (0.1 + 0.05 * (tokens - 1))
+        assert metrics["requests_per_s"] <= 1.02 * possible
+        assert metrics["output_tokens_per_s"] <= 1.02 * possible * tokens
+
+    def test_the_reason_names_how_many_failed_and_with_what(
+        self, client: Benchmark, serve: Serve, ask: Ask
+    ) -> None:
+        """Every request of the warm-up is answered with 500, and the answer is the evidence."""
+        url = serve(*QUICK, "--fail-every", "1")
+        with pytest.raises(
+            TrialError, match="all 6 warm-up requests failed, 6 of them with http_500"
+        ) as failed:
+            client.measure(ask(url, value=2, warmup_requests=3))
+        assert failed.value.kind == "all_requests_failed"
+        assert "told to fail" in failed.value.evidence
 
     def test_only_its_raw_file_is_left(self, client: Benchmark, serve: Serve, ask: Ask) -> None:
         """What it was told and what it summed up is in the measurement."""

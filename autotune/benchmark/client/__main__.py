@@ -33,9 +33,10 @@ def main(path: Path) -> int:
     records = [_record(sent, run) for sent in run.sent]
     window_s = run.end_s - run.begin_s
     first = next((r for r in records if r.error not in {None, UNFINISHED}), None)
+    failed = errors_by_kind(records, phase="warmup" if run.aborted else "measure")
     summary = {
         "metrics": {"load": load.value, **summarize(records, window_s=window_s, cpu_s=run.cpu_s)},
-        "errors": errors_by_kind(records),
+        "errors": failed,
         "duration_s": window_s,
         "aborted": run.aborted,
         "first_error": None if first is None else {"kind": first.error, "detail": first.detail},

@@ -17,6 +17,8 @@ import httptools
 
 from autotune.benchmark.metrics import UNFINISHED
 
+STALE_S = 0.25  # a kept connection that is lost by then, without a byte, had been closed while idle
+
 
 @dataclass(slots=True)
 class Exchange:
@@ -46,7 +48,7 @@ class Connection(asyncio.Protocol):
         self._exchange = exchange
         self._ended = ended
         self.reusable = False
-        exchange.sent_s = perf_counter()
+        exchange.sent_s = exchange.sent_s or perf_counter()  # sent again: waiting began the first time
         self._transport.write(data)
 
     def give_up(self, error: str) -> None:
@@ -107,7 +109,8 @@ class Connection(asyncio.Protocol):
 class Pool:
     """Connections to one endpoint; a new one where none is idle."""
 
-    def __init__(self, url: str, path: str) -> None:
+    def __init__(self, url: str, path: str, *, stale_s: float = STALE_S) -> None:
+        self._stale_s = stale_s
         parts = urlsplit(url)
         secure = parts.scheme == "https"
         self._host = parts.hostname or "127.0.0.1"
@@ -132,14 +135,16 @@ class Pool:
         while True:
             connection, used = await self._take()
             if connection is None:
-                exchange.sent_s = exchange.ended_s = perf_counter()
+                exchange.ended_s = perf_counter()
+                exchange.sent_s = exchange.sent_s or exchange.ended_s
                 exchange.error = "connect"
                 return
             await self._once(connection, data, timeout_s, exchange)
-            if not used or exchange.error != "truncated" or exchange.status:
+            lost = exchange.error == "truncated" and not exchange.status
+            if not (used and lost and exchange.ended_s - exchange.sent_s < self._stale_s):
                 return
             # the server closed an idle connection as we wrote: not the request's fault
-            exchange.sent_s, exchange.ended_s, exchange.error = 0.0, 0.0, None
+            exchange.ended_s, exchange.error = 0.0, None
 
     def close(self) -> None:
         """Drop every connection; what was in flight is `unfinished`, and the engine aborts it."""

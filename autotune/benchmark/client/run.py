@@ -19,6 +19,7 @@ from autotune.records import Endpoint, Load, Mode, Traffic
 
 PATHS = {"completions": "/v1/completions", "chat": "/v1/chat/completions"}
 PREBUILT = 4096  # bodies made before the first request is sent
+PAUSE_S = 0.1  # after a filler request that failed
 TICK_S = 0.001  # uvloop's timers have whole milliseconds, rounded: they can fire early
 
 
@@ -94,13 +95,16 @@ class LoadRun:
         await asyncio.gather(*workers)
 
     async def _worker(self) -> None:
+        """An engine that refuses at once is not flooded with filler while measured requests still wait."""
         for phase, plan, body in self._queue:
-            await self._one(phase, plan, body, None)
+            good = await self._one(phase, plan, body, None)
+            if phase == "fill" and not good:
+                await asyncio.sleep(PAUSE_S)
 
     async def _open_loop(self) -> None:
         """Send at the scheduled times, whatever is in flight."""
         began = perf_counter()
-        flying: set[asyncio.Task[None]] = set()
+        flying: set[asyncio.Task[bool]] = set()
         offset = {"warmup": 0.0, "measure": 0.0, "fill": 0.0}
         last_due, phase_before = 0.0, "warmup"
         for phase, plan, body in self._queue:
@@ -113,7 +117,8 @@ class LoadRun:
             flying.add(task)
             task.add_done_callback(flying.discard)
 
-    async def _one(self, phase: str, plan: RequestPlan, body: bytes, due_s: float | None) -> None:
+    async def _one(self, phase: str, plan: RequestPlan, body: bytes, due_s: float | None) -> bool:
+        """Send one request and wait for its end; whether it was answered."""
         if phase == "measure" and self._begin is None:
             self._begin = (perf_counter(), process_time())
         exchange = Exchange()
@@ -122,6 +127,7 @@ class LoadRun:
         good = exchange.error is None and exchange.status == 200
         (self._ok if good else self._failed)[phase] += 1
         self._check_end(phase)
+        return good
 
     def _check_end(self, phase: str) -> None:
         """Over when all measured requests have ended, or when the whole warm-up failed."""
