@@ -45,6 +45,7 @@ class InventoryKind(str, Enum):
     DECLARED = "declared"
     CPU = "cpu"
     FOREIGN = "foreign"
+    UNKNOWN = "unknown"  # no driver to ask: only planned for
 
 
 class Status(str, Enum):
@@ -80,6 +81,7 @@ class Gpu:
     model: str
     node: str
     memory_gib: float | None = None
+    compute_capability: float | None = None
     spec: GpuSpec | None = None
 
 
@@ -104,6 +106,23 @@ class Readiness:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """An estimate of what a plan needs of each GPU, GiB; None is unknown.
+
+    `per_gpu_gib` is weights, KV cache and overhead together. `fits` is false only where it certainly does
+    not fit. `kv_tokens` is what all KV caches of the engine hold, `concurrency` the requests of the
+    workload's mean length that find room there.
+    """
+
+    weights_gib: float | None
+    kv_cache_gib: float | None
+    per_gpu_gib: float | None
+    fits: bool | None
+    kv_tokens: int | None = None
+    concurrency: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """A candidate resolved for a runtime and an inventory; without a GPU touched.
 
@@ -123,6 +142,7 @@ class Plan:
     readiness: Readiness
     served_model: str
     signature: str
+    memory: Memory | None = None
     reasons: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 

@@ -7,7 +7,7 @@ to these classes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from enum import Enum
 from typing import Any
 
@@ -43,32 +43,48 @@ class GemmDtype(Enum):
     bf16 = "bf16"
     fp16 = "fp16"
     fp8 = "fp8"
+    int8 = "int8"
+    w4a16 = "w4a16"
+    int4 = "w4a16"  # noqa: PIE796 (another name of it)
+    w4afp8 = "w4afp8"
+    nvfp4 = "nvfp4"
+    mxfp8 = "mxfp8"
+    mxfp4 = "mxfp4"
 
 
 class KvCacheDtype(Enum):
-    """Storage type of the KV cache; `fp8` is e4m3."""
+    """Storage type of the KV cache."""
 
     auto = "auto"
+    bf16 = "bf16"
     fp8 = "fp8"
+    fp8_e4m3 = "fp8"  # noqa: PIE796 (another name of it)
+    fp8_e5m2 = "fp8_e5m2"
+    nvfp4 = "nvfp4"
 
 
 class AttentionDtype(Enum):
     """Compute type of attention."""
 
     auto = "auto"
+    fp8 = "fp8"
 
 
 class MoeDtype(Enum):
     """Weights and activations of the experts."""
 
     auto = "auto"
+    fp8 = "fp8"
+    w4afp8 = "w4afp8"
+    mxfp4 = "mxfp4"
+    nvfp4 = "nvfp4"
 
 
 @dataclass
 class RuntimeConfig:
     """An inference engine, its version and its own arguments."""
 
-    kind: str = MISSING  # key of plan.runtimes: vllm, sglang
+    kind: str = MISSING  # key of plan.runtimes: vllm, sglang, tensorrt_llm
     version: str = MISSING  # engine version; its flag list must be known
     image: str = MISSING  # container image; {version} is filled in
     args: dict[str, Any] = field(default_factory=dict)  # engine arguments by name, underscores
@@ -76,10 +92,20 @@ class RuntimeConfig:
 
 
 @dataclass
-class ModelConfig:
-    """What is served, and the architecture facts that bound validity."""
+class StoredConfig:
+    """Number formats of the checkpoint as it is stored: bf16, fp8, w4a16, mxfp4, ...; null: unknown."""
 
-    path: str = MISSING  # local folder or hub name
+    method: str | None = None  # as its config.json names it: fp8, awq, mxfp4, ...; none: not quantized
+    gemm_dtype: str | None = None  # linear layers, attention included
+    moe_dtype: str | None = None  # experts
+    kvcache_dtype: str | None = None  # what its KV scales are for
+
+
+@dataclass
+class ModelConfig:
+    """What is served, and the architecture facts that bound validity; null: unknown, or has none."""
+
+    path: str = MISSING  # local folder, GGUF file or hub name
     served_name: str | None = None  # name in the API; null: the path
     trust_remote_code: bool = False
     params: int | None = None  # parameters in all
@@ -88,9 +114,20 @@ class ModelConfig:
     heads: int | None = None
     kv_heads: int | None = None
     head_dim: int | None = None
-    intermediate_size: int | None = None
+    intermediate_size: int | None = None  # of a dense layer
     vocab_size: int | None = None
     max_model_len: int | None = None  # longest context the model was made for, tokens
+    tied_embeddings: bool = False  # input and output embeddings are one matrix
+    experts: int | None = None  # routed experts in a layer
+    experts_per_token: int | None = None
+    moe_intermediate_size: int | None = None  # of one expert
+    dense_layers: int = 0  # layers without experts, in a model that has them
+    kv_lora_rank: int | None = None  # MLA: width of the latent that is cached
+    qk_rope_head_dim: int | None = None  # MLA: cached beside it
+    sliding_window: int | None = None  # tokens that a sliding layer sees
+    sliding_layers: int = 0  # layers that see no more than the window
+    dtype: str | None = None  # what is not quantized: bf16, fp16
+    stored: StoredConfig = field(default_factory=StoredConfig)
 
 
 @dataclass
@@ -207,6 +244,7 @@ class SearchConfig:
 
     kind: str = MISSING  # auto, grid
     budget: BudgetConfig = field(default_factory=BudgetConfig)
+    space: dict[str, dict[str, str]] = field(default_factory=dict)  # runtime: {argument: its values}
 
 
 @dataclass
@@ -287,8 +325,30 @@ class Config:
 def config_from(container: Any) -> Config:
     """Return the typed configuration of a composed (or recorded) one.
 
+    Nodes that were seen before are shared between configurations: nobody changes them.
+
     Raises: omegaconf.errors.OmegaConfBaseException for a key or type that the schema lacks.
     """
+    from omegaconf.errors import OmegaConfBaseException
+
+    if not _complete(container):
+        return _whole(container)
+    try:
+        return Config(**{name: _node(name, content) for name, content in container.items()})
+    except OmegaConfBaseException:
+        return _whole(container)  # whose error names the whole key
+
+
+def _complete(container: Any) -> bool:
+    """Whether every key is there, as composition leaves it, so that no default refers to another node."""
+    if not isinstance(container, dict) or container.keys() != _NODES.keys():
+        return False
+    return isinstance(container["seed"], int) and all(
+        isinstance(container[name], dict) and container[name].keys() == keys for name, keys in _KEYS.items()
+    )
+
+
+def _whole(container: Any) -> Config:
     from omegaconf import OmegaConf
 
     merged = OmegaConf.merge(OmegaConf.structured(Config), container)
@@ -296,3 +356,39 @@ def config_from(container: Any) -> Config:
     if not isinstance(config, Config):
         raise TypeError(f"composed configuration became {type(config).__name__}, expected Config")
     return config
+
+
+_NODES: dict[str, Any] = {item.name: item.default_factory for item in fields(Config)}
+_KEYS = {
+    name: frozenset(item.name for item in fields(kind)) for name, kind in _NODES.items() if is_dataclass(kind)
+}
+_nodes: dict[tuple[str, str], Any] = {}
+_values: dict[tuple[str, str, str], Any] = {}
+
+
+def _node(name: str, content: Any) -> Any:
+    """Return one node; the free arguments of a runtime, of which each candidate has its own, are added.
+
+    Raises: omegaconf.errors.OmegaConfBaseException.
+    """
+    node_type = _NODES[name]
+    if not isinstance(node_type, type) or not isinstance(content, dict):
+        return content
+    free = {key: content[key] for key in ("args", "env") if name == "runtime" and key in content}
+    fixed = {key: value for key, value in content.items() if key not in free} if free else content
+    key = (name, repr(fixed))
+    if key not in _nodes:
+        _nodes[key] = node_type(**{field: _value(node_type, field, value) for field, value in fixed.items()})
+    return replace(_nodes[key], **free) if free else _nodes[key]
+
+
+def _value(node_type: type, name: str, value: Any) -> Any:
+    """Return the value of one field, converted and checked; each value once."""
+    key = (node_type.__name__, name, repr(value))
+    if key not in _values:
+        from omegaconf import OmegaConf
+
+        node: Any = OmegaConf.merge(OmegaConf.structured(node_type), {name: value})
+        inner = node[name]
+        _values[key] = OmegaConf.to_object(inner) if OmegaConf.is_config(inner) else inner
+    return _values[key]

@@ -55,10 +55,11 @@ def main() -> int:
 
 def canonical(content: dict[str, Any]) -> str:
     """Return the one text of a flag list: a flag a line, so that a diff shows whole flags."""
-    keys = ("engine", "version", "how", "note")
+    keys = [key for key in ("engine", "version", "how", "note", "options_flag") if key in content]
     head = [f"{json.dumps(key)}: {json.dumps(content[key])},\n" for key in keys]
-    flags = ",\n".join(json.dumps(flag) for flag in content["flags"])
-    return "{\n" + "".join(head) + f'"flags": [\n{flags}\n]\n}}\n'
+    tables = [(name, content[name]) for name in ("flags", "options") if name in content]
+    bodies = (f'"{name}": [\n' + ",\n".join(map(json.dumps, rows)) + "\n]" for name, rows in tables)
+    return "{\n" + "".join(head) + ",\n".join(bodies) + "\n}\n"
 
 
 def rows(parser: argparse.ArgumentParser) -> list[dict[str, Any]]:

@@ -48,10 +48,13 @@ class ProcessDeployer:
 
 
 def start_process(order: Order, argv: Sequence[str]) -> EngineProcess:
-    """Start `argv`, with `{port}` filled in, as the engine of an order."""
+    """Start `argv` as the engine of an order: with `{port}` filled in, and its files in the trial's folder."""
     port = order.config.deploy.port or probe.free_port()
-    words = [word.replace("{port}", str(port)) for word in argv]
     order.folder.mkdir(parents=True, exist_ok=True)
+    files = {name: order.folder.resolve() / name for name in order.plan.files}
+    for name, path in files.items():
+        path.write_text(order.plan.files[name])
+    words = [str(files.get(word, word)).replace("{port}", str(port)) for word in argv]
     scratch = Path(tempfile.mkdtemp(prefix="autotune-"))
     env = {**_environment(order, words[0]), "TMPDIR": str(scratch)}
     try:

@@ -46,6 +46,7 @@ def _declared(config: GpusConfig) -> Inventory:
             model=config.model,
             node=socket.gethostname(),
             memory_gib=spec.memory_gib,
+            compute_capability=spec.compute_capability,
             spec=spec,
         )
         for index in range(config.count)
@@ -86,6 +87,7 @@ def _nvml_gpu(pynvml: Any, index: int) -> Gpu:
         model=pynvml.nvmlDeviceGetName(handle),
         node=socket.gethostname(),
         memory_gib=_memory_gib(pynvml, handle),
+        compute_capability=_compute_capability(pynvml, handle),
     )
 
 
@@ -96,6 +98,15 @@ def _memory_gib(pynvml: Any, handle: Any) -> float | None:
     except pynvml.NVMLError_NotSupported:
         return None
     return float(total) / 2**30
+
+
+def _compute_capability(pynvml: Any, handle: Any) -> float | None:
+    """Compute capability, such as 9.0; None where the driver does not tell, which only skips a check."""
+    try:
+        major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(handle)
+    except pynvml.NVMLError:
+        return None
+    return float(f"{major}.{minor}")
 
 
 def _selected(gpus: tuple[Gpu, ...], ids: list[str] | None) -> tuple[Gpu, ...]:

@@ -9,11 +9,15 @@ from dataclasses import asdict
 from pathlib import PurePath
 from typing import Any
 
+import yaml
+
 from autotune.errors import ConfigError
-from autotune.plan import arguments, rules
+from autotune.plan import arguments, consistency, rules
+from autotune.plan.facts import Found, facts_of
+from autotune.plan.memory import estimate
 from autotune.plan.runtimes import RUNTIMES
 from autotune.plan.runtimes.flags import FlagList, load_flags
-from autotune.plan.runtimes.protocol import Mapped
+from autotune.plan.runtimes.protocol import Mapped, Setup
 from autotune.records import Inventory, Plan, Readiness
 from autotune.schema import Config
 
@@ -25,39 +29,64 @@ OWN_ARGS = {
     "model": "set model.path",
     "model_path": "set model.path",
 }
+OPTIONS_FILE = "options.yaml"  # beside the engine: it is started in the folder of its trial
 
 
-def resolve(config: Config, inventory: Inventory) -> Plan:
+def resolve(config: Config, inventory: Inventory, found: Found | None = None) -> Plan:
     """Return the plan of a candidate; one that cannot run carries all its reasons.
 
-    Raises: ConfigError if the runtime or its version is unknown.
+    `found` is what its checkpoint says (`checkpoint.read_checkpoint`), None where none can be read.
     """
     if config.deploy.url is not None:
         return _foreign(config, inventory)
     if config.runtime.kind not in RUNTIMES:
-        raise ConfigError([f"runtime.kind={config.runtime.kind}: must be one of {', '.join(RUNTIMES)}"])
+        known = ", ".join(RUNTIMES)
+        return _unplanned(config, [f"runtime.kind={config.runtime.kind}: must be one of {known}"])
+    try:
+        flags = load_flags(config.runtime.kind, config.runtime.version)
+    except ConfigError as error:
+        return _unplanned(config, error.problems)
+    sizes = rules.size_problems(config)
+    if sizes:
+        return _unplanned(config, sizes)
     runtime = RUNTIMES[config.runtime.kind]
-    flags = load_flags(config.runtime.kind, config.runtime.version)
+    facts, facts_notes = facts_of(config.model, found)
+    setup = Setup(config=config, facts=facts, inventory=inventory, flags=flags)
     layout = runtime.layout(config.parallel)
-    mapped = runtime.mapped(config, inventory)
-    args, notes = _with_explicit(mapped, config.runtime.args)
-    own = [f"runtime.args.{name}: {why}" for name, why in OWN_ARGS.items() if name in args]
-    wrong = arguments.check(args, flags)
-    layout_wrong = rules.layout_reasons(config, layout, inventory)
+    mapped = runtime.mapped(setup)
+    explicit, twice = arguments.canonical(config.runtime.args, flags)
+    args, notes = _with_explicit(mapped, explicit)
+    refused = {**OWN_ARGS, **runtime.layout_args}
+    own = [f"runtime.args.{name}: {refused[name]}" for name in explicit if name in refused]
+    wrong = [*arguments.check(args, flags), *consistency.argument_reasons(setup, args)]
+    layout_wrong = rules.layout_reasons(setup, layout)
+    memory = estimate(runtime, setup, layout, args)
+    options = arguments.options_file(args, flags)
     return Plan(
         runtime=config.runtime.kind,
         runtime_version=config.runtime.version,
-        argv=_argv(runtime.command(config.model.path), config, {} if own else args, flags),
+        argv=_argv(
+            runtime.command(config.model.path), config, {} if own else args, flags, options=bool(options)
+        ),
         env=_environment(mapped, config),
-        files={},
+        files={OPTIONS_FILE: yaml.safe_dump(options)} if options else {},
         gpus=layout.gpus,
         world_size=layout.world_size,
         image=config.runtime.image,
         readiness=runtime.readiness,
         served_model=served_name(config),
         signature=_signature(config, args, layout.gpus, inventory),
-        reasons=(*mapped.reasons, *own, *wrong, *layout_wrong),
-        notes=(*mapped.notes, *notes),
+        memory=memory.estimate,
+        reasons=(
+            *(found.problems if found else ()),
+            *mapped.reasons,
+            *twice,
+            *own,
+            *wrong,
+            *layout_wrong,
+            *memory.reasons,
+        ),
+        notes=(*facts_notes, *mapped.notes, *notes, *memory.notes),
     )
 
 
@@ -85,6 +114,24 @@ def _foreign(config: Config, inventory: Inventory) -> Plan:
     )
 
 
+def _unplanned(config: Config, reasons: Sequence[str]) -> Plan:
+    """The plan of an engine that nothing is known about: nothing but the reasons."""
+    return Plan(
+        runtime=config.runtime.kind,
+        runtime_version=config.runtime.version,
+        argv=(),
+        env={},
+        files={},
+        gpus=0,
+        world_size=0,
+        image=config.runtime.image,
+        readiness=Readiness(path=""),
+        served_model=served_name(config),
+        signature="",
+        reasons=tuple(reasons),
+    )
+
+
 def _with_explicit(mapped: Mapped, explicit: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """Explicit arguments win over mapped ones, and a note says so."""
     notes = [
@@ -96,18 +143,21 @@ def _with_explicit(mapped: Mapped, explicit: Mapping[str, Any]) -> tuple[dict[st
 
 
 def _argv(
-    command: Sequence[str], config: Config, args: Mapping[str, Any], flags: FlagList
+    command: Sequence[str], config: Config, args: Mapping[str, Any], flags: FlagList, *, options: bool
 ) -> tuple[str, ...]:
-    known = {name: value for name, value in args.items() if flags.find(arguments.option(name))}
-    own: dict[str, Any] = {"served_model_name": served_name(config)}
+    own: dict[str, Any] = {}
+    if flags.spelling("served_model_name"):
+        own["served_model_name"] = served_name(config)
     if config.model.trust_remote_code:
         own["trust_remote_code"] = True
     network = ["--host", "127.0.0.1", "--port", "{port}"]
+    file = [flags.options_flag, OPTIONS_FILE] if options and flags.options_flag else []
     return (
         *command,
         *network,
         *arguments.command_line(own, flags),
-        *arguments.command_line(known, flags),
+        *arguments.command_line(args, flags),
+        *file,
     )
 
 

@@ -4,38 +4,67 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections import Counter
+from dataclasses import fields
 
-from autotune.plan.runtimes.protocol import Layout
-from autotune.records import METRICS, THROUGHPUTS, Inventory
-from autotune.schema import Config, SweepConfig
+from autotune.plan.constraints import NODE, shape_reasons
+from autotune.plan.runtimes.protocol import Layout, Setup
+from autotune.records import METRICS, THROUGHPUTS, Inventory, InventoryKind
+from autotune.schema import AttentionDtype, Config, KvCacheDtype, SweepConfig
 
 RANKABLE = (*METRICS, *(f"{name}_per_gpu" for name in THROUGHPUTS), "usd_per_mtok")
 """Metrics that an objective can name."""
 
 
-def layout_reasons(config: Config, layout: Layout, inventory: Inventory) -> list[str]:
+def layout_reasons(setup: Setup, layout: Layout) -> list[str]:
     """Return the reasons why this layout cannot run on this inventory."""
-    reasons = []
-    have = len(inventory.gpus)
-    if layout.gpus > have:
-        reasons.append(
-            f"needs {layout.gpus} GPUs; the inventory has {have}: choose a smaller parallel preset"
-        )
-    heads, tp = config.model.heads, config.parallel.tp
-    if config.deploy.kind == "replay":
+    reasons = [*contradictions(setup.config), *_gpu_reasons(setup.inventory, layout)]
+    if setup.config.deploy.kind == "replay":
         return reasons  # what was measured could run
-    if heads is not None and tp > 0 and heads % tp:
-        fitting = [str(n) for n in range(1, have + 1) if heads % n == 0]
-        reasons.append(
-            f"parallel.tp={tp} does not divide the {heads} attention heads of the model; "
-            f"possible here: {', '.join(fitting)}"
-        )
-    return reasons
+    return [*reasons, *shape_reasons(setup, layout)]
+
+
+def contradictions(config: Config) -> list[str]:
+    """Return what no engine can do, whatever its version."""
+    quant = config.quant
+    if quant.attention_dtype is AttentionDtype.fp8 and quant.kvcache_dtype is KvCacheDtype.fp8_e5m2:
+        return [
+            "quant.attention_dtype=fp8 contradicts quant.kvcache_dtype=fp8_e5m2: FP8 attention reads an e4m3 "
+            "KV cache: set quant.kvcache_dtype=fp8"
+        ]
+    return []
+
+
+def _gpu_reasons(inventory: Inventory, layout: Layout) -> list[str]:
+    """GPUs and nodes that are not there; nothing where nobody knows what is there."""
+    if inventory.kind is InventoryKind.UNKNOWN:
+        return []
+    have, nodes = len(inventory.gpus), Counter(gpu.node for gpu in inventory.gpus)
+    node = max(NODE, *nodes.values()) if nodes else NODE
+    needed = -(-layout.gpus // node)
+    if needed > max(1, len(nodes)):
+        return [
+            f"needs {layout.gpus} GPUs: needs {needed} nodes; the inventory has {max(1, len(nodes))}: "
+            "choose a smaller parallel preset"
+        ]
+    if layout.gpus > have:
+        return [f"needs {layout.gpus} GPUs; the inventory has {have}: choose a smaller parallel preset"]
+    return []
+
+
+def size_problems(config: Config) -> list[str]:
+    """Return what is wrong with the sizes of a layout; no engine can be asked with one of them."""
+    parallel = config.parallel
+    return [
+        f"parallel.{item.name}={size}: must be at least 1"
+        for item in fields(parallel)
+        if (size := getattr(parallel, item.name)) is not None and size < 1
+    ]
 
 
 def value_problems(config: Config) -> list[str]:
     """Return what is wrong with values that have the right type: bounds, empty lists."""
-    problems = [
+    problems = size_problems(config) + [
         f"{key}={value}: must be at least {least}"
         for key, value, least in _bounded(config)
         if value is not None and value < least
@@ -82,13 +111,11 @@ def _named_load(config: Config) -> list[str]:
 
 
 def _bounded(config: Config) -> list[tuple[str, float | None, float]]:
-    parallel = [
-        (f"parallel.{name}", getattr(config.parallel, name), 1)
-        for name in ("tp", "pp", "dp", "attn_dp", "ep", "dcp", "cp")
-    ]
-    workload = config.workload
+    workload, serving = config.workload, config.serving
     return [
-        *parallel,
+        ("serving.max_running_requests", serving.max_running_requests, 1),
+        ("serving.max_batched_tokens", serving.max_batched_tokens, 1),
+        ("serving.max_model_len", serving.max_model_len, 1),
         ("workload.input_tokens", workload.input_tokens, 1),
         ("workload.output_tokens", workload.output_tokens, 1),
         ("workload.input_spread", workload.input_spread, 0),

@@ -16,7 +16,9 @@ from autotune.gpus.inventory import take_inventory
 from autotune.records import InventoryKind
 from autotune.schema import GpusConfig, GpuSpecConfig
 
-SPEC = GpuSpecConfig(tflops_16bit=1, memory_gib=80, memory_gb_per_s=1, link_gb_per_s=1)
+SPEC = GpuSpecConfig(
+    tflops_16bit=1, memory_gib=80, memory_gb_per_s=1, link_gb_per_s=1, compute_capability=9.0
+)
 
 PROGRAM = """
 import json, sys
@@ -28,7 +30,7 @@ try:
 except ConfigError as error:
     print(json.dumps({"problems": error.problems}))
 else:
-    rows = [[g.uuid, g.index, g.model, g.memory_gib] for g in inventory.gpus]
+    rows = [[g.uuid, g.index, g.model, g.memory_gib, g.compute_capability] for g in inventory.gpus]
     print(json.dumps({"kind": inventory.kind.value, "gpus": rows}))
 """
 
@@ -62,18 +64,21 @@ def detect(driver: Path, ids: list[str] | None = None, **env: str) -> dict[str, 
 
 
 def test_detected_gpus(driver: Path) -> None:
-    """UUID, index in the driver's order, model and memory of each."""
-    name = "NVIDIA H100 80GB HBM3"
-    assert detect(driver) == {
-        "kind": "detected",
-        "gpus": [["GPU-0", 0, name, 80.0], ["GPU-1", 1, name, 80.0], ["GPU-2", 2, name, 80.0]],
-    }
+    """UUID, index in the driver's order, model, memory and compute capability of each."""
+    rows = [[f"GPU-{index}", index, "NVIDIA H100 80GB HBM3", 80.0, 9.0] for index in range(3)]
+    assert detect(driver) == {"kind": "detected", "gpus": rows}
 
 
 def test_memory_that_the_driver_does_not_tell(driver: Path) -> None:
     """One call that is not supported does not hide the GPU."""
     found = detect(driver, NVML_FAILS="memory", NVML_ERROR="3")
     assert [row[3] for row in found["gpus"]] == [None, None, None]
+
+
+def test_a_compute_capability_that_the_driver_does_not_tell(driver: Path) -> None:
+    """It is unknown then, and the GPU can still be used."""
+    found = detect(driver, NVML_FAILS="capability", NVML_ERROR="9")
+    assert [row[3:] for row in found["gpus"]] == [[80.0, None]] * 3
 
 
 @pytest.mark.parametrize("ids", [["2", "0"], ["GPU-2", "GPU-0"]], ids=["indices", "uuids"])
@@ -105,6 +110,7 @@ def test_a_declared_inventory_has_its_specification() -> None:
     assert (inventory.kind, len(inventory.gpus), inventory.model) == (InventoryKind.DECLARED, 8, "H100")
     assert len({gpu.uuid for gpu in inventory.gpus}) == 8
     assert all(gpu.spec is not None and gpu.node for gpu in inventory.gpus)
+    assert {gpu.compute_capability for gpu in inventory.gpus} == {9.0}
 
 
 def test_cpu_slots() -> None:

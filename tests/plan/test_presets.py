@@ -14,31 +14,43 @@ from autotune.prepare import prepare
 from autotune.schema import GpusConfig, GpuSpecConfig, config_from
 
 CONF = Path(__file__).parents[2] / "conf"
+FILES = sorted(CONF.rglob("*.yaml"))
 PRESETS = sorted((path.parent.name, path.stem) for path in CONF.glob("*/*.yaml"))
-SPEC = GpuSpecConfig(tflops_16bit=1, memory_gib=80, memory_gb_per_s=1, link_gb_per_s=1)
-INVENTORY = take_inventory(GpusConfig(kind="declared", model="H100", count=8, spec=SPEC))
+SPEC = GpuSpecConfig(
+    tflops_16bit=1, memory_gib=141, memory_gb_per_s=1, link_gb_per_s=1, compute_capability=9.0
+)
+INVENTORY = take_inventory(GpusConfig(kind="declared", model="H200", count=16, spec=SPEC))
+MOE = ["model=qwen3_30b_a3b"]
+W4AFP8 = ["model=qwen3_30b_a3b", "model.stored.method=w4afp8", "model.stored.moe_dtype=w4afp8"]
+BESIDE = {
+    "parallel/ep8": MOE,
+    "parallel/moe-optimized": MOE,
+    "parallel/long-context": MOE,
+    "quant/aggressive-moe": W4AFP8,
+    **{f"model/{name}": ["parallel=tp8"] for group, name in PRESETS if group == "model" and name != "tiny"},
+}
+"""What a preset needs beside it, on sixteen GPUs of one node."""
 
 
 @pytest.mark.parametrize(("group", "preset"), PRESETS, ids=["/".join(pair) for pair in PRESETS])
 def test_preset(group: str, preset: str) -> None:
-    """It composes with all defaults, is valid, and its candidate can run on eight GPUs."""
+    """It composes with all defaults, is valid, and its candidate can run."""
     word = f"+{group}={preset}" if group == "experiment" else f"{group}={preset}"
     with hydra_on(None) as hydra:
-        candidate = candidate_from(compose(hydra, [word]))
+        candidate = candidate_from(compose(hydra, [word, *BESIDE.get(f"{group}/{preset}", [])]))
     config = config_from(candidate.config)
     assert value_problems(config) == []
     assert resolve(config, INVENTORY).reasons == ()
     assert group == "experiment" or candidate.choices[group] == preset
 
 
-@pytest.mark.parametrize(
-    "path", sorted(CONF.rglob("*.yaml")), ids=lambda path: f"{path.parent.name}/{path.stem}"
-)
+@pytest.mark.parametrize("path", FILES, ids=[str(path.relative_to(CONF)) for path in FILES])
 def test_a_preset_begins_with_the_command_that_uses_it(path: Path) -> None:
     """A reader of the file knows how to call it."""
     lines = [line for line in path.read_text().splitlines() if not line.startswith("# @package")]
     assert lines[0].startswith("# python -m autotune ")
-    names = {f"{path.parent.name}={path.stem}", f"+{path.parent.name}={path.stem}"}
+    group = path.parent.relative_to(CONF)
+    names = {f"{group}={path.stem}", f"+{group}={path.stem}"}
     assert path.parent == CONF or any(name in lines[0].split() for name in names)
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
 
-from autotune.errors import ConfigError
 from autotune.plan.resolve import resolve
 from autotune.records import Gpu, Inventory, InventoryKind, Plan
 from autotune.schema import Config, config_from
+from tests.contracts.runtime import gpus
 
 BASE: dict[str, Any] = {
     "runtime": {"kind": "vllm", "version": "0.33.0", "image": "img:v0.33.0"},
@@ -105,17 +106,19 @@ def test_gpus_and_world_size(plan: Plan, gpus: int, world: int) -> None:
 @pytest.mark.parametrize(
     ("bad", "reason"),
     [
-        pytest.param(config("parallel.tp=16"), "needs 16 GPUs; the inventory has 8", id="too wide"),
+        pytest.param(config("parallel.tp=16"), "needs 16 GPUs: needs 2 nodes; the inventory has 1", id="too wide"),
         pytest.param(config("parallel.tp=3"), "parallel.tp=3 does not divide the 32 attention heads of the model; possible here: 1, 2, 4, 8", id="heads"),
-        pytest.param(config("parallel.attn_dp=2"), "parallel.attn_dp=2: vLLM has no attention data parallelism", id="not expressible"),
+        pytest.param(config("parallel.attn_dp=2"), "parallel.attn_dp=2: must divide parallel.tp=1", id="attention data parallel"),
         pytest.param(config("parallel.ep=4"), "set parallel.ep=1", id="expert parallel size"),
-        pytest.param(config("parallel.moe_tp=2"), "parallel.moe_tp=2: this runtime has no such setting", id="never dropped in silence"),
-        pytest.param(config("runtime.args.max_num_sqs=4"), "runtime.args.max_num_sqs: vllm 0.33.0 has no --max-num-sqs; did you mean max_num_seqs?", id="misspelt argument"),
+        pytest.param(config("parallel.moe_tp=2"), "parallel.moe_tp=2: vLLM splits each expert over 1 of these ranks", id="never dropped in silence"),
+        pytest.param(config("parallel.tp=2", "runtime.args.tensor_parallel_size=4"), "runtime.args.tensor_parallel_size: set parallel.tp", id="layout by its argument"),
+        pytest.param(sglang("runtime.args.tensor_parallel_size=4"), "runtime.args.tp_size: set parallel.tp", id="layout by an alias"),
+        pytest.param(config("runtime.args.max_num_sqs=4"), "runtime.args.max_num_sqs: vllm 0.33.0 has no such argument; did you mean max_num_seqs?", id="misspelt argument"),
         pytest.param(config("runtime.args.dtype=bfloat"), "runtime.args.dtype=bfloat: must be one of auto, bfloat16", id="choice"),
         pytest.param(config("runtime.args.enforce_eager=3"), "runtime.args.enforce_eager=3: a switch", id="switch with a value"),
         pytest.param(config("runtime.args.port=8000"), "runtime.args.port: set deploy.port", id="our own argument"),
         pytest.param(config("runtime.args.max_num_seqs=many", version="0.32.0"), "runtime.args.max_num_seqs=many: expected a whole number", id="type"),
-        pytest.param(sglang("parallel.attn_dp=2", "parallel.dp=2", "parallel.tp=2"), "takes one of them above 1", id="sglang dp twice"),
+        pytest.param(sglang("parallel.attn_dp=2", "parallel.dp=2", "parallel.tp=2"), "SGLang takes it or parallel.dp=2 above 1", id="sglang dp twice"),
         pytest.param(sglang("serving.chunked_prefill=false", "serving.max_batched_tokens=64"), "unset serving.max_batched_tokens", id="sglang chunk"),
     ],
 )  # fmt: skip
@@ -128,15 +131,32 @@ def test_rejections_say_why(bad: Config, reason: str) -> None:
 
 def test_all_reasons_come_at_once() -> None:
     """Nobody mends one problem to find the next."""
-    plan = resolve(config("parallel.tp=24", "parallel.attn_dp=2", "runtime.args.nonsense=1"), inventory())
-    assert len(plan.reasons) == 4
+    bad = config("parallel.tp=24", "parallel.attn_dp=5", "runtime.args.nonsense=1", "runtime.args.port=1")
+    reasons = resolve(bad, inventory()).reasons
+    words = (
+        "parallel.attn_dp=5",
+        "runtime.args.port",
+        "runtime.args.nonsense",
+        "3 nodes",
+        "32 attention heads",
+    )
+    assert [word for word, reason in zip(words, reasons, strict=True) if word not in reason] == []
 
 
 def test_explicit_arguments_win_and_say_so() -> None:
     """`runtime.args` over what presets map to, with a note."""
     plan = resolve(config("serving.max_running_requests=16", "runtime.args.max_num_seqs=32"), inventory())
     assert " ".join(plan.argv).endswith("--max-num-seqs 32")
-    assert plan.notes == ("runtime.args.max_num_seqs=32 wins over serving.max_running_requests=16 (16)",)
+    assert "runtime.args.max_num_seqs=32 wins over serving.max_running_requests=16 (16)" in plan.notes
+
+
+def test_an_explicit_backend_wins_over_the_one_for_fp8_attention() -> None:
+    """What a preset chooses for the hardware is a mapped argument like any other."""
+    fp8 = ("quant.kvcache_dtype=fp8", "quant.attention_dtype=fp8")
+    plan = resolve(sglang(*fp8, "runtime.args.attention_backend=flashinfer"), gpus(8))
+    assert " ".join(plan.argv).endswith("--kv-cache-dtype fp8_e4m3 --attention-backend flashinfer")
+    wins = "runtime.args.attention_backend=flashinfer wins over quant.attention_dtype=fp8 (fa3)"
+    assert wins in plan.notes
 
 
 def test_a_cpu_inventory_brings_the_environment_of_that_build() -> None:
@@ -154,9 +174,17 @@ def test_sglang_is_refused_on_a_cpu() -> None:
 
 
 def test_an_unknown_version_names_the_known_ones() -> None:
-    """Without a flag list nothing can be checked."""
-    with pytest.raises(ConfigError, match=r"runtime\.version=9\.9\.9.*0\.32\.0, 0\.33\.0"):
-        resolve(config(version="9.9.9"), inventory())
+    """Without a flag list nothing can be checked: the plan is nothing but the reason."""
+    plan = resolve(config(version="9.9.9"), inventory())
+    [reason] = plan.reasons
+    assert re.search(r"runtime\.version=9\.9\.9.*0\.32\.0, 0\.33\.0", reason)
+    assert (plan.argv, plan.gpus) == ((), 0)
+
+
+def test_an_unknown_engine_names_the_known_ones() -> None:
+    """A kind that no adapter has."""
+    [reason] = resolve(config(kind="ollama"), inventory()).reasons
+    assert reason.startswith("runtime.kind=ollama: must be one of vllm, sglang")
 
 
 @pytest.mark.parametrize(

@@ -38,10 +38,10 @@ class SimulatedDeployer:
     recorded = False
 
     def problems(self, candidate: Candidate, config: Config, plan: Plan) -> list[str]:
-        """Return what the cost model lacks: architecture facts, data-sheet figures."""
+        """Return what the cost model lacks: a model of its kind, architecture facts, data-sheet figures."""
+        problems = _beyond(config.model)
         missing = [name for name in FACTS if getattr(config.model, name) is None]
-        problems = []
-        if missing:
+        if missing and not problems:
             keys = ", ".join(f"model.{name}" for name in missing)
             problems.append(f"deploy=simulated needs {keys}: choose a model preset that gives them")
         untimed = [name for name in UNTIMED if getattr(config.parallel, name) > 1]
@@ -66,6 +66,23 @@ class SimulatedDeployer:
         spec.write_text(json.dumps(specification(order.config, order.plan, order.lease.gpus)))
         wrapper = [sys.executable, "-m", "autotune.deploy.simulated", "--spec", str(spec), "--"]
         return start_process(_importable(order), [*wrapper, *order.plan.argv])
+
+
+def _beyond(model: ModelConfig) -> list[str]:
+    """What the model has that the cost model does not know."""
+    stored = model.stored.method
+    kinds = [
+        f"{model.experts} experts" if model.experts else "",
+        "one latent for all KV heads (MLA)" if model.kv_lora_rank is not None else "",
+        f"{stored} weights" if stored not in {None, "none"} else "",
+    ]
+    beyond = ", ".join(filter(None, kinds))
+    if not beyond:
+        return []
+    return [
+        "deploy=simulated: the cost model knows dense models with 16-bit weights only; "
+        f"{model.path} has {beyond}: choose another, such as model=llama3_1_8b"
+    ]
 
 
 def specification(config: Config, plan: Plan, gpus: tuple[Gpu, ...]) -> dict[str, Any]:

@@ -24,31 +24,51 @@ class Flag:
 
     `names` holds every spelling, long ones first, the off forms of a switch among them. `takes` is
     `none` for a switch and `list` for several words. `type` is the word that the parser converts with
-    (`int`, `float`, `str`, ...), None where the list does not tell.
+    (`int`, `float`, `str`, ...), None where the list does not tell. `option` is the key of the engine's
+    options file that says the same.
     """
 
     names: tuple[str, ...]
     takes: Literal["none", "value", "list"]
     choices: tuple[str, ...] | None
     type: str | None
+    option: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlagList:
-    """Every option that one version of an engine accepts."""
+    """Every option that one version of an engine accepts.
+
+    `options` are the keys of its options file (`kv_cache_config.dtype`), which `options_flag` names on the
+    command line; empty for an engine without one.
+    """
 
     engine: str
     version: str
     flags: tuple[Flag, ...]
+    options: Mapping[str, Flag] = field(default_factory=dict)
+    options_flag: str | None = None
     _by_name: Mapping[str, Flag] = field(init=False, repr=False, compare=False)
+    _by_option: Mapping[str, Flag] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         index = {name: flag for flag in self.flags for name in flag.names}
         object.__setattr__(self, "_by_name", index)
+        by_option = {flag.option: flag for flag in self.flags if flag.option is not None}
+        object.__setattr__(self, "_by_option", by_option)
 
     def find(self, name: str) -> Flag | None:
         """Return the flag that has `name`, dashes included, among its spellings."""
         return self._by_name.get(name)
+
+    def spelling(self, name: str) -> str | None:
+        """Return how the engine writes an argument: `max_num_seqs` is `--max-num-seqs`, or as it is."""
+        written = ("--" + name.replace("_", "-"), "--" + name)
+        return next((word for word in written if word in self._by_name), None)
+
+    def setting(self, option: str) -> Flag | None:
+        """Return the flag that says the same as a key of the options file."""
+        return self._by_option.get(option)
 
     def nearest(self, name: str) -> str | None:
         """Return the long spelling that looks most like `name`, None if none looks alike."""
@@ -77,7 +97,13 @@ def load_flags(engine: str, version: str) -> FlagList:
             [f"runtime.version={version}: no flag list for {engine}: {allowed}; see scripts/dump_flags.py"]
         )
     content = json.loads((FLAG_LISTS / f"{engine}-{version}.json").read_text("utf-8"))
-    return FlagList(engine=engine, version=version, flags=tuple(map(_flag, content["flags"])))
+    return FlagList(
+        engine=engine,
+        version=version,
+        flags=tuple(map(_flag, content["flags"])),
+        options={row["names"][0]: _flag(row) for row in content.get("options", ())},
+        options_flag=content.get("options_flag"),
+    )
 
 
 def _flag(row: Mapping[str, Any]) -> Flag:
@@ -87,6 +113,7 @@ def _flag(row: Mapping[str, Any]) -> Flag:
         takes=row["takes"],
         choices=None if choices is None else tuple(choices),
         type=row["type"],
+        option=row.get("option"),
     )
 
 

@@ -5,24 +5,35 @@ Source: SGLang 0.5.23 python/sglang/srt/arg_groups and server_args.py.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from autotune.plan.runtimes.mapping import Cell, Refusal, Rule, choose, map_fields, to_argument
-from autotune.plan.runtimes.protocol import Layout, Mapped
-from autotune.records import Inventory, InventoryKind, Readiness
-from autotune.schema import Config, ParallelConfig
+from autotune.plan.runtimes import sglang_layout, sglang_quant, stored
+from autotune.plan.runtimes.capability import UNKNOWN
+from autotune.plan.runtimes.counts import count, fraction
+from autotune.plan.runtimes.mapping import Cell, Refusal, Rule, Told, map_all, to_argument
+from autotune.plan.runtimes.protocol import KvBudget, Layout, Mapped, Setup
+from autotune.records import InventoryKind, Readiness
+from autotune.schema import ParallelConfig
+
+MIB = 1024  # MiB in a GiB
+# Tokens of a chunk by the memory of a GPU, GiB below which. Source: arg_groups/memory_hook.py.
+CHUNKS = ((20, 2048), (60, 4096), (160, 8192))
+LARGEST_CHUNK = 16384
+UNCHUNKED = 16384  # max_prefill_tokens, which counts where chunking is off
 
 
-def _prefix_caching(value: Any, _config: Config) -> Cell:
+def _prefix_caching(value: Any, _setup: Setup) -> Cell:
     """The radix cache is on unless disabled; there is no flag that turns it on."""
-    return {} if value else {"disable_radix_cache": True}
+    return Told(note="the radix cache is on by default") if value else {"disable_radix_cache": True}
 
 
-def _chunked_prefill(value: Any, config: Config) -> Cell:
+def _chunked_prefill(value: Any, setup: Setup) -> Cell:
     """Chunking is on by default and sized by `serving.max_batched_tokens`; -1 turns it off."""
     if value:
-        return {}
-    if config.serving.max_batched_tokens is not None:
+        return Told(note="on by default")
+    if setup.config.serving.max_batched_tokens is not None:
         return Refusal(
             reason="SGLang's token budget for a step is its chunk size: unset serving.max_batched_tokens"
         )
@@ -30,22 +41,8 @@ def _chunked_prefill(value: Any, config: Config) -> Cell:
 
 
 TABLE: dict[str, Rule] = {
-    "parallel.tp": to_argument("tp_size"),
-    "parallel.pp": to_argument("pp_size"),
-    "parallel.dp": to_argument("dp_size"),
-    "parallel.attn_dp": to_argument("attn_dp_size"),
-    "parallel.ep": to_argument("ep_size"),
-    "parallel.dcp": to_argument("dcp_size"),
-    "parallel.moe_dense_tp": to_argument("moe_dense_tp_size"),
-    "quant.gemm_dtype": choose(
-        {
-            "bf16": {"dtype": "bfloat16"},
-            "fp16": {"dtype": "float16"},
-            "fp8": {"quantization": "fp8"},
-        }
-    ),
-    # There is no plain `fp8`; e4m3 is the native one.
-    "quant.kvcache_dtype": choose({"fp8": {"kv_cache_dtype": "fp8_e4m3"}}),
+    **sglang_layout.TABLE,
+    **sglang_quant.TABLE,
     "serving.max_running_requests": to_argument("max_running_requests"),
     "serving.max_batched_tokens": to_argument("chunked_prefill_size"),
     "serving.max_model_len": to_argument("context_length"),
@@ -58,28 +55,53 @@ class Sglang:
     """The SGLang adapter; see `protocol.Runtime`."""
 
     readiness = Readiness(path="/health")
+    layout_args: Mapping[str, str] = sglang_layout.LAYOUT_ARGS
 
     def layout(self, parallel: ParallelConfig) -> Layout:
-        """World tp·pp; GPUs = world·dp; attention DP, ep and dcp are inside tp.
+        """Return the GPUs and ranks of a parallel layout."""
+        return sglang_layout.layout(parallel)
 
-        Source: managers/data_parallel_controller.py:445, arg_groups/parallel_hook.py:326.
-        """
-        world = parallel.tp * parallel.pp
-        return Layout(gpus=world * parallel.dp, world_size=world)
-
-    def mapped(self, config: Config, inventory: Inventory) -> Mapped:
+    def mapped(self, setup: Setup) -> Mapped:
         """Return SGLang's arguments for the presets."""
-        args, origin, reasons = map_fields(config, TABLE)
-        if config.parallel.attn_dp > 1 and config.parallel.dp > 1:
-            reasons.append("parallel.attn_dp and parallel.dp: SGLang takes one of them above 1")
-        if config.parallel.tp % config.parallel.attn_dp:
-            reasons.append(
-                f"parallel.attn_dp={config.parallel.attn_dp} must divide parallel.tp={config.parallel.tp}"
-            )
-        if inventory.kind is InventoryKind.CPU:
+        mapped = map_all(setup, TABLE)
+        reasons = [*mapped.reasons, *stored.too_old_for_stored(setup)]
+        if setup.inventory.kind is InventoryKind.CPU:
             reasons.append("gpus=cpu: SGLang is not served on a CPU here: use runtime=vllm")
-        return Mapped(args=args, origin=origin, reasons=tuple(reasons))
+        notes = [*mapped.notes, *stored.unread(setup)]
+        if stored.skipped(setup):
+            notes.append(UNKNOWN)
+        return replace(mapped, reasons=tuple(reasons), notes=tuple(notes))
 
     def command(self, model: str) -> tuple[str, ...]:
         """`sglang serve --model-path MODEL`."""
         return ("sglang", "serve", "--model-path", model)
+
+    def kv_budget(self, args: Mapping[str, Any], *, gpu_gib: float, weights_gib: float) -> KvBudget:
+        """KV ≤ fraction × the memory that is free before loading - weights.
+
+        Without `mem_fraction_static` SGLang reserves, in MiB, 512 + 1.5 · max(chunk, 2048) + 128 · tp · pp
+        and its CUDA graphs (left out here: this is a bound), 10 GiB at the least on more than 60 GiB.
+        Source: arg_groups/memory_hook.py:281-341, mem_cache/kv_cache_configurator.py:2990-3060.
+        """
+        part = fraction(args.get("mem_fraction_static"))
+        if part is not None:
+            return KvBudget(
+                gib=part * gpu_gib - weights_gib,
+                arithmetic=f"{part:g} × {gpu_gib:.1f} - {weights_gib:.2f} GiB",
+            )
+        reserved = _reserved_gib(args, gpu_gib)
+        return KvBudget(
+            gib=gpu_gib - reserved - weights_gib,
+            arithmetic=f"{gpu_gib:.1f} - {reserved:.2f} - {weights_gib:.2f} GiB",
+        )
+
+
+def _reserved_gib(args: Mapping[str, Any], gpu_gib: float) -> float:
+    chunk = args.get("chunked_prefill_size")
+    if chunk is None:
+        tokens = next((size for below, size in CHUNKS if gpu_gib < below), LARGEST_CHUNK)
+    else:
+        tokens = count(chunk) or count(args.get("max_prefill_tokens")) or UNCHUNKED
+    ranks = (count(args.get("tp_size")) or 1) * (count(args.get("pp_size")) or 1)
+    reserved = 512 + 1.5 * max(tokens, 2048) + 128 * ranks
+    return max(reserved, 10 * MIB if gpu_gib > 60 else 0) / MIB

@@ -5,20 +5,16 @@ Source: vLLM 0.33.0 engine/arg_utils.py and config/parallel.py; vllm/entrypoints
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from autotune.plan.runtimes.mapping import (
-    Cell,
-    Refusal,
-    Rule,
-    choose,
-    map_fields,
-    refuse,
-    to_argument,
-)
-from autotune.plan.runtimes.protocol import Layout, Mapped
-from autotune.records import Inventory, InventoryKind, Readiness
-from autotune.schema import Config, ParallelConfig
+from autotune.plan.runtimes import stored, vllm_layout, vllm_quant
+from autotune.plan.runtimes.capability import UNKNOWN
+from autotune.plan.runtimes.counts import count, fraction
+from autotune.plan.runtimes.mapping import Rule, map_all, to_argument
+from autotune.plan.runtimes.protocol import KvBudget, Layout, Mapped, Setup
+from autotune.records import InventoryKind, Readiness
+from autotune.schema import ParallelConfig
 
 # Environment of every vLLM that is measured: no usage reports during a measurement.
 BASE_ENV = {"VLLM_NO_USAGE_STATS": "1"}
@@ -30,35 +26,11 @@ CPU_ENV = {
     "VLLM_HOST_IP": "127.0.0.1",
     "GLOO_SOCKET_IFNAME": "lo",
 }
-
-
-def _expert_parallel(value: Any, config: Config) -> Cell:
-    """`--enable-expert-parallel` has no size: the group is all ranks, tp × cp × dp."""
-    ranks = config.parallel.tp * config.parallel.cp * config.parallel.dp
-    if value == ranks:
-        return {"enable_expert_parallel": True}
-    return Refusal(reason=f"vLLM spreads experts over tp × cp × dp = {ranks} ranks: set parallel.ep={ranks}")
-
+GPU_MEMORY_UTILIZATION = 0.92  # of the GPU's whole memory; 0.32.0 and 0.33.0: config/cache.py
 
 TABLE: dict[str, Rule] = {
-    "parallel.tp": to_argument("tensor_parallel_size"),
-    "parallel.pp": to_argument("pipeline_parallel_size"),
-    "parallel.dp": to_argument("data_parallel_size"),
-    "parallel.dcp": to_argument("decode_context_parallel_size"),
-    "parallel.cp": to_argument("prefill_context_parallel_size"),
-    "parallel.ep": _expert_parallel,
-    "parallel.attn_dp": refuse(
-        "vLLM has no attention data parallelism inside a tensor-parallel group: use parallel.dp"
-    ),
-    "quant.gemm_dtype": choose(
-        {
-            "bf16": {"dtype": "bfloat16"},
-            "fp16": {"dtype": "float16"},
-            # `fp8` is for FP8 checkpoints only since the online rework.
-            "fp8": {"quantization": "fp8_per_tensor"},
-        }
-    ),
-    "quant.kvcache_dtype": choose({"fp8": {"kv_cache_dtype": "fp8"}}),
+    **vllm_layout.TABLE,
+    **vllm_quant.TABLE,
     "serving.max_running_requests": to_argument("max_num_seqs"),
     "serving.max_batched_tokens": to_argument("max_num_batched_tokens"),
     "serving.max_model_len": to_argument("max_model_len"),
@@ -71,23 +43,45 @@ class Vllm:
     """The vLLM adapter; see `protocol.Runtime`."""
 
     readiness = Readiness(path="/health")
+    layout_args: Mapping[str, str] = vllm_layout.LAYOUT_ARGS
 
     def layout(self, parallel: ParallelConfig) -> Layout:
-        """World tp·pp·cp; GPUs = world·dp; dcp and ep reuse ranks. Source: config/parallel.py:964."""
-        world = parallel.tp * parallel.pp * parallel.cp
-        return Layout(gpus=world * parallel.dp, world_size=world)
+        """Return the GPUs and ranks of a parallel layout."""
+        return vllm_layout.layout(parallel)
 
-    def mapped(self, config: Config, inventory: Inventory) -> Mapped:
+    def mapped(self, setup: Setup) -> Mapped:
         """Return vLLM's arguments for the presets; on a CPU also the environment of that build."""
-        args, origin, reasons = map_fields(config, TABLE)
-        env, notes = dict(BASE_ENV), []
-        if inventory.kind is InventoryKind.CPU:
+        mapped = map_all(setup, TABLE)
+        args, origin, env = dict(mapped.args), dict(mapped.origin), dict(BASE_ENV)
+        notes = [*mapped.notes, *stored.unread(setup)]
+        if stored.skipped(setup):
+            notes.append(UNKNOWN)
+        if setup.inventory.kind is InventoryKind.CPU:
             env |= CPU_ENV
             args.setdefault("enforce_eager", True)
             origin.setdefault("enforce_eager", "gpus=cpu")
             notes.append("on a CPU vLLM runs uncompiled (runtime.args.enforce_eager=false compiles)")
-        return Mapped(args=args, origin=origin, env=env, reasons=tuple(reasons), notes=tuple(notes))
+        reasons = (*mapped.reasons, *vllm_quant.stored_reasons(setup))
+        return Mapped(args=args, origin=origin, env=env, reasons=reasons, notes=tuple(notes))
 
     def command(self, model: str) -> tuple[str, ...]:
         """`vllm serve MODEL`; the model is positional."""
         return ("vllm", "serve", model)
+
+    def kv_budget(self, args: Mapping[str, Any], *, gpu_gib: float, weights_gib: float) -> KvBudget:
+        """KV ≤ fraction × the GPU's memory - weights, unless `kv_cache_memory_bytes` says it.
+
+        Source: v1/worker/gpu_worker.py determine_available_memory, 0.32.0 and 0.33.0.
+        """
+        given = count(args.get("kv_cache_memory_bytes"))
+        if given is not None:
+            asked = given / 2**30
+            return KvBudget(
+                gib=min(asked, gpu_gib - weights_gib),
+                arithmetic=f"min({asked:.2f}, {gpu_gib:.1f} - {weights_gib:.2f}) GiB",
+            )
+        part = fraction(args.get("gpu_memory_utilization")) or GPU_MEMORY_UTILIZATION
+        return KvBudget(
+            gib=part * gpu_gib - weights_gib,
+            arithmetic=f"{part:g} × {gpu_gib:.1f} - {weights_gib:.2f} GiB",
+        )

@@ -31,7 +31,13 @@ REMOVED_FROM_VLLM = (
 
 def test_every_shipped_list_is_one_that_the_tests_know() -> None:
     """A new list comes with facts about it."""
-    assert LISTS == ["sglang-0.5.23", "vllm-0.32.0", "vllm-0.33.0"]
+    assert LISTS == [
+        "sglang-0.5.23",
+        "tensorrt_llm-1.2.1",
+        "tensorrt_llm-1.3.0rc24",
+        "vllm-0.32.0",
+        "vllm-0.33.0",
+    ]
 
 
 @pytest.mark.parametrize(

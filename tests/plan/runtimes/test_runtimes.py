@@ -24,6 +24,7 @@ class TestSglang(RuntimeContract):
     """SGLang."""
 
     engine = "sglang"
+    not_layout = frozenset({"cp_strategy", "attention_backend"})
 
     @pytest.fixture
     def runtime(self) -> Runtime:

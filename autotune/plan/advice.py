@@ -1,0 +1,63 @@
+"""What would fit instead of a candidate that does not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from autotune.plan.account import Account, account
+from autotune.plan.constraints import shape_reasons
+from autotune.plan.runtimes.protocol import Runtime, Setup
+from autotune.schema import GemmDtype
+
+ROUND = 1024  # tokens: a suggested max_model_len is a multiple of it
+
+
+def what_fits(runtime: Runtime, setup: Setup, args: Mapping[str, Any], gpu_gib: float) -> list[str]:
+    """Return the smallest tensor parallelism that likely fits, and whether FP8 weights would."""
+    ways = []
+    wider = _wider(runtime, setup, args, gpu_gib)
+    if wider:
+        ways.append(wider)
+    quant, stored = setup.config.quant, setup.facts.stored
+    if stored is not None and not stored.quantized and quant.gemm_dtype is not GemmDtype.fp8:
+        config = replace(setup.config, quant=replace(quant, gemm_dtype=GemmDtype.fp8))
+        smaller = replace(setup, config=config)
+        layout = runtime.layout(config.parallel)
+        if _likely(account(runtime, smaller, layout, args, gpu_gib)):
+            refused = _refused(runtime, smaller, "quant.")
+            ways.append("an FP8 checkpoint" if refused else "quant.gemm_dtype=fp8")
+    return ways
+
+
+def shorter(held: Account) -> list[str]:
+    """Return the longest context that likely fits, if it holds a request of the workload's mean length."""
+    tokens = held.cache.tokens(held.kv_gib) // ROUND * ROUND
+    return [f"serving.max_model_len={tokens}"] if tokens >= held.mean_tokens else []
+
+
+def _wider(runtime: Runtime, setup: Setup, args: Mapping[str, Any], gpu_gib: float) -> str | None:
+    parallel, gpus = setup.config.parallel, len(setup.inventory.gpus)
+    tp = parallel.tp * 2
+    while tp <= gpus:
+        ep = tp if parallel.ep == parallel.tp > 1 else parallel.ep
+        wider = replace(parallel, tp=tp, ep=ep)
+        layout = runtime.layout(wider)
+        other = replace(setup, config=replace(setup.config, parallel=wider))
+        if layout.gpus > gpus:
+            return None
+        likely = _likely(account(runtime, other, layout, args, gpu_gib))
+        if likely and not shape_reasons(other, layout) and not _refused(runtime, other, "parallel."):
+            return f"parallel.tp={tp}" + (f" parallel.ep={ep}" if ep != parallel.ep else "")
+        tp *= 2
+    return None
+
+
+def _refused(runtime: Runtime, setup: Setup, group: str) -> bool:
+    """Whether the engine cannot express the setting that is suggested."""
+    return any(reason.startswith(group) for reason in runtime.mapped(setup).reasons)
+
+
+def _likely(held: Account | None) -> bool:
+    return held is not None and not held.tight

@@ -1,0 +1,104 @@
+"""Values that must agree with each other, over the arguments as the engine gets them.
+
+Presets and `runtime.args` are merged by then, so it does not matter who gave a value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from autotune.plan.runtimes.counts import count
+from autotune.plan.runtimes.protocol import Setup
+
+# Variables that let an engine go beyond the model's own length. Source: vLLM 0.33.0 envs.py, SGLang 0.5.23
+# environ.py.
+LONGER = {"vllm": "VLLM_ALLOW_LONG_MAX_MODEL_LEN", "sglang": "SGLANG_ALLOW_OVERWRITE_LONGER_CONTEXT_LEN"}
+RESHAPED = ("hf_overrides", "rope_scaling", "json_model_override_args")  # the model has another length then
+# Backends that share a sequence's tokens. Source: SGLang 0.5.23 layers/attention; fa3 and trtllm_mha do not.
+SHARE_TOKENS = frozenset({"triton"})
+SHARE_TOKENS_MLA = SHARE_TOKENS | {"flashinfer", "flashmla", "trtllm_mla", "cutedsl_mla", "tokenspeed_mla"}
+PAGES = {"trtllm_mha": 64, "trtllm_mla": 64, "flashmla": 64}  # what these backends set where nothing is said
+
+Rule = Callable[[Setup, Mapping[str, Any]], list[str]]
+
+
+def argument_reasons(setup: Setup, args: Mapping[str, Any]) -> list[str]:
+    """Return why the engine would refuse these arguments together; `args` by canonical names."""
+    if setup.config.deploy.kind == "replay":
+        return []  # what was measured could run
+    return [reason for rule in RULES.get(setup.config.runtime.kind, ()) for reason in rule(setup, args)]
+
+
+def _batch(_setup: Setup, args: Mapping[str, Any]) -> list[str]:
+    """Source: vLLM 0.33.0 config/scheduler.py."""
+    tokens, requests = count(args.get("max_num_batched_tokens")), count(args.get("max_num_seqs"))
+    if tokens is None or requests is None or tokens >= requests:
+        return []
+    return [
+        f"max_num_batched_tokens={tokens} is below max_num_seqs={requests}: set serving.max_batched_tokens "
+        f"to {requests} or more, or serving.max_running_requests to {tokens} or less"
+    ]
+
+
+def _whole_prompts(setup: Setup, args: Mapping[str, Any]) -> list[str]:
+    """Without chunks a step must hold the longest prompt. Source: vLLM 0.33.0 config/scheduler.py."""
+    tokens = count(args.get("max_num_batched_tokens"))
+    longest = count(args.get("max_model_len")) or setup.facts.max_model_len
+    if args.get("enable_chunked_prefill") is not False or tokens is None or longest is None:
+        return []
+    if tokens >= longest:
+        return []
+    return [
+        f"max_num_batched_tokens={tokens} is below max_model_len={longest} with chunked prefill off: "
+        f"set serving.max_batched_tokens to {longest} or more, serving.max_model_len to {tokens} or less, "
+        "or serving.chunked_prefill=true"
+    ]
+
+
+def _length(name: str) -> Rule:
+    """Return the rule that a context is not longer than the model's own."""
+
+    def rule(setup: Setup, args: Mapping[str, Any]) -> list[str]:
+        asked, known = count(args.get(name)), setup.facts.max_model_len
+        config = setup.config
+        allowed = config.runtime.env.get(LONGER[config.runtime.kind], "0") in {"1", "true", "True"}
+        if asked is None or known is None or asked <= known or allowed:
+            return []
+        if any(args.get(other) is not None for other in RESHAPED):
+            return []
+        return [f"{name}={asked} is above the model's own {known}: set serving.max_model_len={known} or less"]
+
+    return rule
+
+
+def _pages(_setup: Setup, args: Mapping[str, Any]) -> list[str]:
+    """Source: SGLang 0.5.23 arg_groups/validation_hook.py:244; attention DP divides the chunk first."""
+    chunk = count(args.get("chunked_prefill_size"))
+    backend = str(args.get("attention_backend"))
+    page = count(args.get("page_size")) or PAGES.get(backend, 1)
+    share = count(args.get("attn_dp_size")) or 1
+    if not chunk or chunk // share % page == 0:
+        return []
+    return [
+        f"chunked_prefill_size={chunk}{f' / attn_dp_size={share}' if share > 1 else ''} is not a multiple of "
+        f"page_size={page}: set serving.max_batched_tokens to a multiple of {page * share}"
+    ]
+
+
+def _shared_tokens(setup: Setup, args: Mapping[str, Any]) -> list[str]:
+    """A backend that knows nothing of decode context parallelism reads a part of the cache as the whole."""
+    backend = args.get("attention_backend")
+    able = SHARE_TOKENS_MLA if setup.facts.mla else SHARE_TOKENS
+    if (count(args.get("dcp_size")) or 1) == 1 or backend is None or backend in able:
+        return []
+    return [
+        f"attention_backend={backend} does not know decode context parallelism (parallel.dcp): "
+        f"possible are {', '.join(sorted(able))}"
+    ]
+
+
+RULES: Mapping[str, tuple[Rule, ...]] = {
+    "vllm": (_batch, _whole_prompts, _length("max_model_len")),
+    "sglang": (_pages, _length("context_length"), _shared_tokens),
+}

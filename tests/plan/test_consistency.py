@@ -1,0 +1,104 @@
+"""Values that must agree, as the engine gets them: from presets or from `runtime.args`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from autotune.plan.consistency import argument_reasons
+from autotune.plan.facts import ModelFacts
+from autotune.plan.runtimes.counts import count, fraction
+from autotune.schema import Config, DeployConfig, RuntimeConfig
+from tests.contracts.runtime import DENSE, MLA, setup
+
+
+def reasons(
+    engine: str,
+    args: dict[str, Any],
+    *,
+    facts: ModelFacts = DENSE,
+    env: dict[str, str] | None = None,
+    deploy: str = "process",
+) -> list[str]:
+    """Why the engine would refuse these arguments together."""
+    asked = setup(Config(deploy=DeployConfig(kind=deploy)), engine=engine, facts=facts)
+    runtime = RuntimeConfig(kind=engine, version="", image="", env=env or {})
+    return argument_reasons(replace(asked, config=replace(asked.config, runtime=runtime)), args)
+
+
+@pytest.mark.parametrize(
+    ("engine", "bad", "good", "expected"),
+    [
+        pytest.param("vllm", {"max_num_batched_tokens": 64, "max_num_seqs": 128}, {"max_num_batched_tokens": 128, "max_num_seqs": 128}, "max_num_batched_tokens=64 is below max_num_seqs=128: set serving.max_batched_tokens to 128 or more, or serving.max_running_requests to 64 or less", id="batch"),
+        pytest.param("vllm", {"max_num_batched_tokens": "1k", "max_num_seqs": 1024}, {"max_num_batched_tokens": "1K", "max_num_seqs": 1024}, "max_num_batched_tokens=1000 is below", id="as vLLM reads numbers"),
+        pytest.param("vllm", {"max_num_batched_tokens": 4096, "enable_chunked_prefill": False, "max_model_len": 8192}, {"max_num_batched_tokens": 4096, "enable_chunked_prefill": False, "max_model_len": 4096}, "max_num_batched_tokens=4096 is below max_model_len=8192 with chunked prefill off", id="whole prompts"),
+        pytest.param("vllm", {"max_num_batched_tokens": 4096, "enable_chunked_prefill": False}, {"max_num_batched_tokens": 4096, "enable_chunked_prefill": True}, "is below max_model_len=131072 with chunked prefill off", id="the model's own length"),
+        pytest.param("vllm", {"max_model_len": 131073}, {"max_model_len": 131072}, "max_model_len=131073 is above the model's own 131072: set serving.max_model_len=131072 or less", id="too long"),
+        pytest.param("vllm", {"max_model_len": 200000}, {"max_model_len": "auto"}, "is above the model's own", id="what fits"),
+        pytest.param("vllm", {"max_model_len": 200000}, {"max_model_len": 200000, "hf_overrides": {"rope_scaling": {}}}, "is above the model's own", id="another length"),
+        pytest.param("sglang", {"context_length": 200000}, {"context_length": 1024}, "context_length=200000 is above the model's own 131072", id="sglang: too long"),
+        pytest.param("sglang", {"chunked_prefill_size": 1000, "page_size": 64}, {"chunked_prefill_size": 1024, "page_size": 64}, "chunked_prefill_size=1000 is not a multiple of page_size=64: set serving.max_batched_tokens to a multiple of 64", id="sglang: pages"),
+        pytest.param("sglang", {"chunked_prefill_size": 1024, "page_size": 64, "attn_dp_size": 32}, {"chunked_prefill_size": 2048, "page_size": 64, "attn_dp_size": 32}, "chunked_prefill_size=1024 / attn_dp_size=32 is not a multiple of page_size=64", id="sglang: pages of each rank"),
+        pytest.param("sglang", {"chunked_prefill_size": 1000, "attention_backend": "trtllm_mha"}, {"chunked_prefill_size": -1, "attention_backend": "trtllm_mha"}, "is not a multiple of page_size=64", id="sglang: pages of a backend"),
+        pytest.param("sglang", {"dcp_size": 2, "attention_backend": "fa3"}, {"dcp_size": 2, "attention_backend": "triton"}, "attention_backend=fa3 does not know decode context parallelism (parallel.dcp): possible are triton", id="sglang: backend"),
+        pytest.param("sglang", {"dcp_size": 2, "attention_backend": "fa3"}, {"attention_backend": "fa3"}, "attention_backend=fa3", id="sglang: backend without it"),
+    ],
+)  # fmt: skip
+def test_values_that_disagree_are_refused(
+    engine: str, bad: dict[str, Any], good: dict[str, Any], expected: str
+) -> None:
+    """With both numbers; a neighbour passes; what was measured is not judged."""
+    [found] = reasons(engine, bad)
+    assert expected in found
+    assert reasons(engine, good) == []
+    assert reasons(engine, bad, deploy="replay") == []
+
+
+def test_the_backends_that_share_tokens_are_others_for_mla() -> None:
+    """FlashInfer does for one latent, not for heads."""
+    args = {"dcp_size": 2, "attention_backend": "flashinfer"}
+    assert reasons("sglang", args, facts=MLA) == []
+    assert len(reasons("sglang", args)) == 1
+
+
+@pytest.mark.parametrize(
+    ("engine", "name", "variable"),
+    [
+        ("vllm", "max_model_len", "VLLM_ALLOW_LONG_MAX_MODEL_LEN"),
+        ("sglang", "context_length", "SGLANG_ALLOW_OVERWRITE_LONGER_CONTEXT_LEN"),
+    ],
+)
+def test_a_longer_context_is_allowed_where_the_engine_is_told_so(
+    engine: str, name: str, variable: str
+) -> None:
+    """By the engine's own variable."""
+    assert reasons(engine, {name: 200000}, env={variable: "1"}) == []
+    assert len(reasons(engine, {name: 200000}, env={variable: "0"})) == 1
+
+
+def test_what_is_unknown_is_not_checked() -> None:
+    """No length of the model, no bound."""
+    unknown = ModelFacts(source="nowhere")
+    assert reasons("vllm", {"max_model_len": 200000}, facts=unknown) == []
+    assert (
+        reasons("vllm", {"max_num_batched_tokens": 1, "enable_chunked_prefill": False}, facts=unknown) == []
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "number"),
+    [("32k", 32000), ("32K", 32768), ("25.6k", 25600), ("1.5K", None), (7, 7), ("auto", None), (-1, None), (True, None), (None, None)],
+)  # fmt: skip
+def test_counts_are_read_as_engines_do(value: Any, number: int | None) -> None:
+    """Decimal and binary suffixes."""
+    assert count(value) == number
+
+
+@pytest.mark.parametrize(
+    ("value", "number"), [("0.9", 0.9), (1, 1.0), ("half", None), (None, None), ([], None)]
+)
+def test_fractions_that_are_none_are_left_to_the_check(value: Any, number: float | None) -> None:
+    """`arguments.check` tells what is wrong with them."""
+    assert fraction(value) == number
