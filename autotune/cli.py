@@ -27,18 +27,22 @@ PASSED_ON = (
 
 HELP = """\
 usage: python -m autotune [-m] [--config-dir DIR] [OVERRIDE ...]
+       python -m autotune plan [-m] [--all] [--diff] [--json] [OVERRIDE ...]
        python -m autotune ui [--port N] [tracking.uri=URI]
 
 autotune finds the inference-engine configuration that serves best, and proves it.
 
   python -m autotune OVERRIDE...         one trial
   python -m autotune -m OVERRIDE...      a sweep: comma-separated values span the grid
+  python -m autotune plan [-m] ...       what would run, and why the rest would not; starts nothing
   python -m autotune ui                  the MLflow UI on the right store
 
 options:
   -m, --multirun      sweep
   --config-dir DIR    a folder with your own presets, laid out like the groups below
   --config-name NAME  another root configuration than `config`
+  --all, --diff       plan: every candidate; only the arguments that differ between them
+  --json              plan: JSON on standard output
   --cfg job           show the composed configuration instead of running
   --hydra-help        Hydra's own options
   -h, --help          this text
@@ -99,22 +103,52 @@ def help_text() -> str:
     from autotune.places import conf_dir
 
     folders = sorted(path for path in conf_dir().iterdir() if path.is_dir())
+    inner = [path for folder in folders for path in sorted(folder.iterdir()) if path.is_dir()]
     groups = [
-        f"  {folder.name:<11} {', '.join(sorted(preset.stem for preset in folder.glob('*.yaml')))}"
-        for folder in folders
+        f"  {folder.relative_to(conf_dir())!s:<12} "
+        + ", ".join(sorted(preset.stem for preset in folder.glob("*.yaml")))
+        for folder in (*folders, *inner)
     ]
     return HELP.format(groups="\n".join(groups))
 
 
-def _experiment(words: list[str]) -> int:
+def _experiment_parser() -> _Parser:
     parser = _Parser(add_help=False, allow_abbrev=False)
     parser.add_argument("-m", "--multirun", action="store_true")
     parser.add_argument("--config-dir", "-cd")
     parser.add_argument("--config-name", "-cn", default="config")
+    return parser
+
+
+def _split(parser: _Parser, words: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Options and overrides; an unknown option ends the program."""
     known, rest = parser.parse_known_args(words)
     flags = [word for word in rest if word.startswith("-")]
     if flags:
-        return complain([f"{flag}: no such option; python -m autotune --help" for flag in flags])
+        raise SystemExit(complain([f"{flag}: no such option; python -m autotune --help" for flag in flags]))
+    return known, rest
+
+
+def _plan(words: list[str]) -> int:
+    parser = _experiment_parser()
+    for name in ("all", "diff", "json"):
+        parser.add_argument(f"--{name}", action="store_true")
+    known, rest = _split(parser, words)
+    from autotune.preview import run_preview
+
+    return run_preview(
+        rest,
+        multirun=known.multirun,
+        config_dir=known.config_dir,
+        config_name=known.config_name,
+        every=known.all,
+        differences=known.diff,
+        as_json=known.json,
+    )
+
+
+def _experiment(words: list[str]) -> int:
+    known, rest = _split(_experiment_parser(), words)
     from autotune.session import run_session
 
     return run_session(
@@ -146,7 +180,7 @@ def _ui(words: list[str]) -> int:
     return 0 if problem is None else complain([problem])
 
 
-COMMANDS = {"ui": _ui}
+COMMANDS = {"plan": _plan, "ui": _ui}
 
 
 def _unknown_command(word: str) -> int:

@@ -5,7 +5,6 @@ With `cli.py` and Hydra's plugin shells the only user of DictConfig.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,12 +18,10 @@ from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
-from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from autotune.errors import ConfigError
-from autotune.overrides import elements
 from autotune.places import conf_dir
 from autotune.records import Candidate
 from autotune.schema import Config
@@ -61,11 +58,10 @@ def hydra_on(config_dir: str | None) -> Iterator[Hydra]:
 def presets(app: Hydra) -> dict[str, list[str]]:
     """Return the presets of every configuration group, the user's included."""
     loader = app.config_loader
-    groups = loader.get_group_options("", results_filter=ObjectType.GROUP)
+    tops = [g for g in loader.get_group_options("", results_filter=ObjectType.GROUP) if g != "hydra"]
+    inner = [f"{g}/{i}" for g in tops for i in loader.get_group_options(g, results_filter=ObjectType.GROUP)]
     return {
-        group: loader.get_group_options(group, results_filter=ObjectType.CONFIG)
-        for group in groups
-        if group != "hydra"
+        group: loader.get_group_options(group, results_filter=ObjectType.CONFIG) for group in (*tops, *inner)
     }
 
 
@@ -76,18 +72,12 @@ def compose(app: Hydra, overrides: Sequence[str], *, config_name: str = CONFIG_N
     )
 
 
-def grid(parsed: Sequence[Override]) -> list[tuple[str, ...]]:
-    """Return the override lists of every point of the grid, the last key varying fastest."""
-    latest = {override.key_or_group: override for override in parsed}
-    return [tuple(point) for point in itertools.product(*map(elements, latest.values()))]
-
-
 def candidate_from(composed: DictConfig) -> Candidate:
     """Return the candidate of a composed configuration.
 
     Raises: ConfigError naming every mandatory value that is missing.
     """
-    return candidate_of(OmegaConf.masked_copy(composed, _task_keys(composed)), composed["hydra"])
+    return candidate_of(OmegaConf.masked_copy(composed, task_keys(composed)), composed["hydra"])
 
 
 def candidate_of(task: DictConfig, own: Any) -> Candidate:
@@ -95,9 +85,10 @@ def candidate_of(task: DictConfig, own: Any) -> Candidate:
     missing = sorted(OmegaConf.missing_keys(task))
     if missing:
         raise ConfigError([f"{key}: must be given" for key in missing])
+    given: Any = OmegaConf.to_container(own["overrides"]["task"], resolve=False)
     return Candidate(
-        overrides=tuple(map(_plain, own["overrides"]["task"])),
-        choices=_choices(own),
+        overrides=tuple(map(typed, given)),
+        choices=choices_of(own),
         config=plain(task),
     )
 
@@ -110,16 +101,18 @@ def plain(config: DictConfig) -> dict[str, Any]:
     return {str(key): value for key, value in container.items()}
 
 
-def _task_keys(composed: DictConfig) -> list[str]:
+def task_keys(composed: DictConfig) -> list[str]:
+    """Return the nodes of a composed configuration that are ours."""
     return [str(key) for key in composed if key != "hydra"]
 
 
-def _choices(own: Any) -> Mapping[str, str]:
+def choices_of(own: Any) -> Mapping[str, str]:
+    """Return the preset chosen in each group, from Hydra's own node."""
     choices = OmegaConf.to_container(own["runtime"]["choices"])
     named = dict(choices) if isinstance(choices, dict) else {}
     return {str(k): str(v) for k, v in named.items() if not str(k).startswith("hydra/")}
 
 
-def _plain(override: str) -> str:
-    """As the user types it: `runtime.args.X` needs no plus."""
+def typed(override: str) -> str:
+    """Return an override as the user types it: `runtime.args.X` needs no plus."""
     return override.removeprefix("++")

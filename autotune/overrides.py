@@ -13,7 +13,7 @@ from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, Sweep
+from hydra.core.override_parser.types import Override, Quote, QuotedString, Sweep
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -21,21 +21,18 @@ from omegaconf.errors import OmegaConfBaseException
 from autotune.schema import Config
 
 SWEEPABLE = ("runtime", "model", "quant", "parallel", "serving", "workload")
-FREE = ("runtime.args.", "runtime.env.")  # keys of the user's own choosing
+FREE = ("runtime.args.", "runtime.env.", "search.space.")  # keys of the user's own choosing
+SPACE = "search.space."  # its values are Hydra's grammar, kept as text until the space is made
 SECRET = re.compile(r"(^|_)(TOKEN|KEY|SECRET|PASSWORD)$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
-    """Overrides in Hydra's form, and the keys that take more than one value.
-
-    `values` holds, for each swept key, its values as override strings.
-    """
+    """Overrides in Hydra's form, and the keys that take more than one value."""
 
     overrides: tuple[str, ...]
     parsed: tuple[Override, ...]
     varied: tuple[str, ...]
-    ranges: tuple[str, ...]
 
 
 class OverrideChecker:
@@ -51,17 +48,15 @@ class OverrideChecker:
         problems: list[str] = []
         good: list[Override] = []
         for word in words:
-            override, wrong = self._check_one(_without_plus(word), multirun=multirun)
+            override, wrong = self._check_one(_as_text(_without_plus(word)), multirun=multirun)
             problems += wrong
             if override is not None and not wrong:
                 good.append(override)
         varied = [o.key_or_group for o in good if _is_swept(o)]
-        ranges = [o.key_or_group for o in good if _is_swept(o) and not o.is_discrete_sweep()]
         checked = Checked(
             overrides=tuple(str(o.input_line) for o in good),
             parsed=tuple(good),
             varied=tuple(varied),
-            ranges=tuple(ranges),
         )
         return checked, problems
 
@@ -127,6 +122,14 @@ def _without_plus(word: str) -> str:
     return f"++{word}" if word.startswith(FREE) else word
 
 
+def _as_text(word: str) -> str:
+    """`search.space.vllm.block_size=16,32` is no sweep of `search`: its value is quoted."""
+    key, equals, value = word.partition("=")
+    if not key.startswith(f"++{SPACE}") or not equals or value[:1] in {"'", '"'}:
+        return word
+    return f"{key}={QuotedString(text=value, quote=Quote.single).with_quotes()}"
+
+
 def _is_swept(override: Override) -> bool:
     return bool(override.is_sweep_override())
 
@@ -162,11 +165,12 @@ def _type_problems(override: Override) -> list[str]:
     else:
         values = [value]
     problems = []
+    schema = OmegaConf.structured(Config)
     for item in values:
         if isinstance(item, str) and "${" in item:
             continue
         try:
-            OmegaConf.update(OmegaConf.structured(Config), override.key_or_group, item, merge=True)
+            OmegaConf.update(schema, override.key_or_group, item, merge=True)
         except OmegaConfBaseException as error:
             problems.append(f"{override.key_or_group}={item}: {str(error).splitlines()[0]}")
     return problems

@@ -16,6 +16,7 @@ from autotune import __version__
 from autotune.deploy import create_deployer
 from autotune.errors import ConfigError, InfrastructureError
 from autotune.gpus.pool import GpuPool
+from autotune.plan.expand import Checkpoints, Identity, identity
 from autotune.plan.resolve import resolve
 from autotune.records import Candidate, Inventory, InventoryKind, Lease, Outcome, Plan, Status
 from autotune.schema import Config, config_from
@@ -72,7 +73,8 @@ class Sweep:
         self._lock = _own(settings.folder)
         self.journal.follow(self.state.apply)
         self._by_identity = {trial.identity: trial.number for trial in self.state.latest()}
-        self._seen: set[tuple[str, str]] = set()
+        self._seen: set[Identity] = set()
+        self._checkpoint = Checkpoints(settings.env)
         self._next = max(self.state.trials, default=-1) + 1
         self._guard = threading.Lock()
         single = config.deploy.url is not None or config.deploy.port is not None
@@ -106,18 +108,18 @@ class Sweep:
     def admit(self, candidate: Candidate) -> Admission:
         """Number a candidate that can run; record one that cannot, or that another one stands for."""
         config = config_from(candidate.config)
-        plan = resolve(config, self.settings.inventory)
+        plan = resolve(config, self.settings.inventory, self._checkpoint(config))
         overrides = list(candidate.overrides)
         with self._guard:
             if not plan.valid:
                 self.journal.write("candidate_rejected", overrides=overrides, reasons=list(plan.reasons))
                 return Admission(reasons=plan.reasons)
-            identity = (plan.signature, config.model.path)
-            earlier = self._by_identity.get(identity)
-            if earlier is not None and identity in self._seen:
+            same = identity(plan, config)
+            earlier = self._by_identity.get(same)
+            if earlier is not None and same in self._seen:
                 self.journal.write("candidate_duplicate", overrides=overrides, duplicate_of=earlier)
                 return Admission(trial=earlier)
-            self._seen.add(identity)
+            self._seen.add(same)
             if earlier is not None and self.state.trials[earlier].is_done(config.sweep.retry):
                 return Admission(trial=earlier)
             return Admission(job=self._queue(candidate, config, plan))
@@ -175,7 +177,7 @@ class Sweep:
 
     def _queue(self, candidate: Candidate, config: Config, plan: Plan) -> Job:
         number, self._next = self._next, self._next + 1
-        self._by_identity[plan.signature, config.model.path] = number
+        self._by_identity[identity(plan, config)] = number
         folder = self.settings.folder / f"trial-{number}"
         job = Job(
             number=number,

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from autotune.records import Candidate, Inventory, Load, Measurement, Outcome, Plan
+from autotune.records import Candidate, Inventory, Load, Measurement, Memory, Outcome, Plan
 from autotune.schema import Config
 
 GROUPS = ("runtime", "model", "quant", "parallel", "serving", "workload", "benchmark", "deploy")
@@ -24,12 +24,21 @@ def plan_record(plan: Plan) -> dict[str, Any]:
         "runtime_version": plan.runtime_version,
         "argv": list(plan.argv),
         "env": dict(plan.env),
+        "files": dict(plan.files),
         "gpus": plan.gpus,
         "world_size": plan.world_size,
         "image": plan.image,
         "signature": plan.signature,
+        "memory": memory_record(plan.memory),
         "notes": list(plan.notes),
     }
+
+
+def memory_record(memory: Memory | None) -> dict[str, Any]:
+    """Return a memory estimate as plain data; null is unknown."""
+    unknown = Memory(weights_gib=None, kv_cache_gib=None, per_gpu_gib=None, fits=None)
+    record = asdict(memory or unknown)
+    return {name: round(value, 3) if isinstance(value, float) else value for name, value in record.items()}
 
 
 def finished_record(outcome: Outcome) -> dict[str, Any]:

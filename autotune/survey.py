@@ -1,0 +1,171 @@
+"""What a command asks for: its overrides checked, its space expanded, every candidate planned.
+
+`prepare` (a run) and `preview` (`plan`) both look at the same survey, so they cannot disagree.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hydra._internal.hydra import Hydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from autotune import compose
+from autotune.candidates import Composer
+from autotune.errors import ConfigError
+from autotune.gpus.inventory import take_inventory
+from autotune.overrides import Checked, OverrideChecker
+from autotune.plan.expand import Checkpoints, Entry, expand
+from autotune.plan.rules import value_problems
+from autotune.records import Gpu, Inventory, InventoryKind
+from autotune.schema import Config, config_from
+from autotune.space import Point, Space, dimensions, own_dimensions
+
+OUR_SWEEPER = "hydra_plugins.autotune_launchers.sweeper.StreamingSweeper"
+SAMPLES = 10  # candidates shown of a space that has ranges
+MANY = 2000  # candidates from which on planning takes noticeable time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """A command that was understood.
+
+    `entries` are all candidates of the grid, or samples where `space` has ranges. `problems` is what is
+    wrong with its values; `no_gpus` why the GPUs are not known, where they are not.
+    """
+
+    checked: Checked
+    master: DictConfig
+    config: Config
+    space: Space
+    inventory: Inventory
+    entries: tuple[Entry, ...]
+    problems: tuple[str, ...]
+    no_gpus: tuple[str, ...] = ()
+
+    @property
+    def varied(self) -> tuple[str, ...]:
+        """The keys that take more than one value, those of one runtime last."""
+        own = [d.key.lstrip("+") for of in self.space.of_runtime.values() for d in of]
+        return (*self.checked.varied, *dict.fromkeys(own))
+
+    @property
+    def ours(self) -> bool:
+        """Whether our sweeper chooses the candidates, not a stock one."""
+        return bool(OmegaConf.select(self.master, "hydra.sweeper._target_") == OUR_SWEEPER)
+
+
+def survey(
+    hydra: Hydra, words: Sequence[str], *, multirun: bool, config_name: str = compose.CONFIG_NAME
+) -> Survey:
+    """Return what a command asks for.
+
+    Raises: ConfigError with everything that is wrong with its overrides.
+    """
+    checker = OverrideChecker(compose.presets(hydra), hydra.config_loader)
+    checked, problems = checker.check(words, multirun=multirun)
+    if problems:
+        raise ConfigError(problems)
+    try:
+        composer = Composer(hydra, fixed(checked), config_name=config_name)
+        if multirun:
+            checked = _with_experiment(composer.master, checker, checked)
+            composer = composer.also(fixed(checked))
+        return _surveyed(hydra, checked, composer, multirun=multirun)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError([_one_line(error.__cause__ or error)]) from error
+
+
+def fixed(checked: Checked) -> list[str]:
+    """Return the overrides that are the same for every candidate."""
+    return [str(parsed.input_line) for parsed in checked.parsed if not parsed.is_sweep_override()]
+
+
+def _surveyed(hydra: Hydra, checked: Checked, composer: Composer, *, multirun: bool) -> Survey:
+    space = _space(hydra, checked, composer, multirun=multirun)
+    points = space.samples(SAMPLES, seed=composer.master.seed) if space.ranges else space.points()
+    candidates = [composer.candidate(point) for point in _told(points)]
+    config = config_from(candidates[0].config)
+    no_gpus: tuple[str, ...] = ()
+    try:
+        inventory = _inventory(config)
+    except ConfigError as error:
+        inventory, no_gpus = Inventory(kind=InventoryKind.UNKNOWN, gpus=()), tuple(error.problems)
+    entries = expand(candidates, inventory, Checkpoints(os.environ))
+    problems = dict.fromkeys(p for entry in entries for p in value_problems(entry.config))
+    return Survey(
+        checked=checked,
+        master=composer.master,
+        config=config,
+        space=space,
+        inventory=inventory,
+        entries=tuple(entries),
+        problems=tuple(problems),
+        no_gpus=no_gpus,
+    )
+
+
+def _space(hydra: Hydra, checked: Checked, composer: Composer, *, multirun: bool) -> Space:
+    """The common dimensions, and for each runtime its own.
+
+    Raises: ConfigError if `search.space` cannot be read, or names no runtime.
+    """
+    common = dimensions(checked.parsed)
+    texts: Any = OmegaConf.to_container(composer.master.search.space)
+    if not texts:
+        return Space(common=common)
+    own = own_dimensions(texts, OverridesParser.create(config_loader=hydra.config_loader))
+    if not multirun:
+        raise ConfigError(["search.space: several values need a sweep: python -m autotune -m ..."])
+    known = compose.presets(hydra)["runtime"]
+    wrong = [f"search.space.{name}: no such runtime; known: {', '.join(known)}" for name in own]
+    wrong = [problem for name, problem in zip(own, wrong, strict=True) if name not in known]
+    if wrong:
+        raise ConfigError(wrong)
+    chosen = [word for d in common if d.key == "runtime" for word in d.words]
+    names = {word: word.partition("=")[2] for word in chosen} or {"": composer.choice("runtime")}
+    return Space(common=common, of_runtime=own, runtimes=names)
+
+
+def _told(points: Iterable[Point]) -> list[Point]:
+    """Say that a large space takes a moment."""
+    every = list(points)
+    if len(every) >= MANY:
+        print(f"planning {len(every):,} candidates ...", file=sys.stderr)  # noqa: T201
+    return every
+
+
+def _with_experiment(master: DictConfig, checker: OverrideChecker, checked: Checked) -> Checked:
+    """An experiment preset sweeps by `hydra.sweeper.params`; the command line wins."""
+    params = OmegaConf.select(master, "hydra.sweeper.params") or {}
+    given = {p.key_or_group for p in checked.parsed}
+    extra = [f"{key}={value}" for key, value in params.items() if key not in given]
+    if not extra or OmegaConf.select(master, "hydra.sweeper._target_") != OUR_SWEEPER:
+        return checked
+    words = [word.removeprefix("++") for word in checked.overrides]
+    again, problems = checker.check([*words, *extra], multirun=True)
+    if problems:
+        raise ConfigError(problems)
+    return again
+
+
+def _inventory(config: Config) -> Inventory:
+    """The GPUs of this host or of the preset; with `deploy.url` those that the engine is said to have."""
+    if config.deploy.url is None:
+        return take_inventory(config.gpus)
+    model, node = config.gpus.model or "unknown", socket.gethostname()
+    numbers = range(config.gpus.count or 0)
+    gpus = tuple(Gpu(uuid=f"foreign-{n}", index=n, model=model, node=node) for n in numbers)
+    return Inventory(kind=InventoryKind.FOREIGN, gpus=gpus)
+
+
+def _one_line(error: BaseException) -> str:
+    return "; ".join(line.strip() for line in str(error).splitlines() if line.strip())
