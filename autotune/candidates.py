@@ -21,6 +21,7 @@ from autotune import compose
 from autotune.errors import ConfigError
 from autotune.records import Candidate
 
+MANY_NODES = 1000  # nodes remembered as complete
 SIMPLE = re.compile(r"\$\{(\.*)([A-Za-z_]\w*)(?:\.[\w.]+)?\}")  # a reference; absolute where no dot leads
 RESOLVER = re.compile(r"\$\{oc\.env:[^${}]*\}")
 
@@ -55,6 +56,7 @@ class Composer:
         self._groups = set(compose.presets(app))
         self._effects: dict[str, _Preset | _Value | None] = {}
         self._resolved: dict[tuple[str, str], Any] = {}
+        self._whole_nodes: dict[int, Any] = {}  # by identity; kept, so that none is reused
         self.whole = 0  # candidates that Hydra had to compose whole, 70 ms each
 
     def also(self, fixed: Sequence[str]) -> Composer:
@@ -87,7 +89,9 @@ class Composer:
             if isinstance(effect, _Value):
                 _set(nodes, effect)
         config = {name: self._plain(name, nodes) for name in nodes}
-        missing = [key for name, node in config.items() for key in _missing(name, node)]
+        missing = [
+            key for name in config if self._lacks(config[name]) for key in _missing(name, config[name])
+        ]
         if missing:
             raise ConfigError([f"{key}: must be given" for key in sorted(missing)])
         overrides = tuple(
@@ -126,6 +130,16 @@ class Composer:
         if set(elsewhere) - {group} or {**self._choices, group: chosen.get(group)} != chosen:
             return None
         return _Preset(group, chosen[group], nodes[group])
+
+    def _lacks(self, node: Any) -> bool:
+        """Whether a value may be missing; nodes that candidates share are looked at once."""
+        shared = self._whole_nodes.get(id(node))
+        if shared is node:
+            return False
+        lacking = "???" in repr(node)
+        if not lacking and len(self._whole_nodes) < MANY_NODES:
+            self._whole_nodes[id(node)] = node
+        return lacking
 
     def _stays_at_home(self, word: str, group: str) -> bool:
         """Whether a preset's file neither names another package nor brings other presets."""

@@ -25,6 +25,7 @@ from autotune.gpus.inventory import take_inventory
 from autotune.overrides import Checked, OverrideChecker
 from autotune.plan.expand import Checkpoints, Entry, expand
 from autotune.plan.rules import value_problems
+from autotune.preset_files import preset_file_problems
 from autotune.records import Gpu, Inventory, InventoryKind
 from autotune.schema import Config, config_from
 from autotune.space import Point, Space, dimensions, own_dimensions
@@ -72,6 +73,7 @@ def survey(
     """
     checker = OverrideChecker(compose.presets(hydra), hydra.config_loader)
     checked, problems = checker.check(words, multirun=multirun)
+    problems += preset_file_problems(hydra, checker.presets_of(checked), checker.keys)
     if problems:
         raise ConfigError(problems)
     try:

@@ -213,3 +213,27 @@ def _status(words: list[str]) -> int:
         return main(words)
     except SystemExit as end:
         return int(end.code or 0)
+
+
+def test_everything_wrong_in_a_users_own_presets_is_told(
+    elsewhere: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Misspelt keys and wrong values of all files that the command names, with the files' names."""
+    for name, text in {
+        "parallel/mine": "tpp: 2\npp: many\n",
+        "quant/mine": "gemm_dtype: fp9\nkv_dtype: fp8\n",
+        "runtime/mine": "kind: vllm\nversion: 0.33.0\nimage: x\nargs:\n  max_num_sqs: 4\n",
+        "serving/mine": "max_running_requests: [\n",
+    }.items():
+        (elsewhere / name).parent.mkdir()
+        (elsewhere / f"{name}.yaml").write_text(text)
+    words = ["parallel=mine", "quant=mine,default", "runtime=mine", "serving=mine"]
+    assert main(["-m", "--config-dir", str(elsewhere), *words, *DEMO]) == 2
+    error = capsys.readouterr().err
+    assert "parallel/mine.yaml: parallel.tpp: no such key; did you mean parallel.tp?" in error
+    assert "parallel/mine.yaml: parallel.pp=many: Value 'many'" in error
+    assert "quant/mine.yaml: quant.gemm_dtype=fp9: Invalid value 'fp9', expected one of" in error
+    assert "quant/mine.yaml: quant.kv_dtype: no such key; did you mean quant.kvcache_dtype?" in error
+    assert "serving/mine.yaml: not YAML that can be read" in error
+    assert main(["--config-dir", str(elsewhere), "runtime=mine", *DEMO]) == 2
+    assert "has no such argument; did you mean max_num_seqs?" in capsys.readouterr().err
