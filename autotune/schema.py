@@ -99,6 +99,7 @@ class StoredConfig:
     gemm_dtype: str | None = None  # linear layers, attention included
     moe_dtype: str | None = None  # experts
     kvcache_dtype: str | None = None  # what its KV scales are for
+    block_size: int | None = None  # rows and columns of FP8 weights that share a scale
 
 
 @dataclass
@@ -108,6 +109,7 @@ class ModelConfig:
     path: str = MISSING  # local folder, GGUF file or hub name
     served_name: str | None = None  # name in the API; null: the path
     trust_remote_code: bool = False
+    model_type: str | None = None  # the family, as config.json names it: llama, qwen3_moe, ...
     params: int | None = None  # parameters in all
     layers: int | None = None
     hidden_size: int | None = None
@@ -124,6 +126,7 @@ class ModelConfig:
     dense_layers: int = 0  # layers without experts, in a model that has them
     kv_lora_rank: int | None = None  # MLA: width of the latent that is cached
     qk_rope_head_dim: int | None = None  # MLA: cached beside it
+    index_topk: int | None = None  # sparse attention: tokens that each one looks at (DeepSeek-V3.2)
     sliding_window: int | None = None  # tokens that a sliding layer sees
     sliding_layers: int = 0  # layers that see no more than the window
     dtype: str | None = None  # what is not quantized: bf16, fp16

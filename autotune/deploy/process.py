@@ -48,7 +48,7 @@ class ProcessDeployer:
 
 
 def start_process(order: Order, argv: Sequence[str]) -> EngineProcess:
-    """Start `argv` as the engine of an order: with `{port}` filled in, and its files in the trial's folder."""
+    """Start `argv` as an order's engine: with `{port}` filled in, and its files in the trial's folder."""
     port = order.config.deploy.port or probe.free_port()
     order.folder.mkdir(parents=True, exist_ok=True)
     files = {name: order.folder.resolve() / name for name in order.plan.files}

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from autotune.plan.runtimes.counts import count
+from autotune.plan.runtimes.counts import count, fraction
 from autotune.plan.runtimes.protocol import Setup
 
 # Variables that let an engine go beyond the model's own length. Source: vLLM 0.33.0 envs.py, SGLang 0.5.23
@@ -20,6 +20,19 @@ SHARE_TOKENS = frozenset({"triton"})
 SHARE_TOKENS_MLA = SHARE_TOKENS | {"flashinfer", "flashmla", "trtllm_mla", "cutedsl_mla", "tokenspeed_mla"}
 PAGES = {"trtllm_mha": 64, "trtllm_mla": 64, "flashmla": 64}  # what these backends set where nothing is said
 
+# Counts of at least one, and shares of a GPU's memory. Source: vLLM 0.33.0 config/scheduler.py and
+# config/cache.py; SGLang 0.5.23 fails on others when it divides or allocates; TensorRT-LLM 1.2 llm_args.py.
+COUNTS: Mapping[str, tuple[str, ...]] = {
+    "vllm": ("max_num_seqs", "max_num_batched_tokens", "block_size", "stream_interval"),
+    "sglang": ("max_running_requests", "page_size", "stream_interval", "num_continuous_decode_steps"),
+    "tensorrt_llm": ("max_batch_size", "max_num_tokens", "max_beam_width", "stream_interval"),
+}
+SHARES: Mapping[str, str] = {
+    "vllm": "gpu_memory_utilization",
+    "sglang": "mem_fraction_static",
+    "tensorrt_llm": "kv_cache_free_gpu_memory_fraction",
+}
+
 Rule = Callable[[Setup, Mapping[str, Any]], list[str]]
 
 
@@ -28,6 +41,21 @@ def argument_reasons(setup: Setup, args: Mapping[str, Any]) -> list[str]:
     if setup.config.deploy.kind == "replay":
         return []  # what was measured could run
     return [reason for rule in RULES.get(setup.config.runtime.kind, ()) for reason in rule(setup, args)]
+
+
+def _bounds(setup: Setup, args: Mapping[str, Any]) -> list[str]:
+    """What is no number is for `arguments.check` to tell."""
+    kind = setup.config.runtime.kind
+    counts = {name: fraction(args.get(name)) for name in COUNTS[kind]}
+    reasons = [
+        f"runtime.args.{name}={args[name]}: must be at least 1"
+        for name, value in counts.items()
+        if value is not None and value < 1
+    ]
+    share = fraction(args.get(SHARES[kind]))
+    if share is not None and not 0 < share <= 1:
+        reasons.append(f"runtime.args.{SHARES[kind]}={share:g}: must be above 0 and at most 1")
+    return reasons
 
 
 def _batch(_setup: Setup, args: Mapping[str, Any]) -> list[str]:
@@ -82,7 +110,7 @@ def _pages(_setup: Setup, args: Mapping[str, Any]) -> list[str]:
         return []
     return [
         f"chunked_prefill_size={chunk}{f' / attn_dp_size={share}' if share > 1 else ''} is not a multiple of "
-        f"page_size={page}: set serving.max_batched_tokens to a multiple of {page * share}"
+        f"page_size={page}: set serving.max_batched_tokens to a multiple of {page}"
     ]
 
 
@@ -99,6 +127,7 @@ def _shared_tokens(setup: Setup, args: Mapping[str, Any]) -> list[str]:
 
 
 RULES: Mapping[str, tuple[Rule, ...]] = {
-    "vllm": (_batch, _whole_prompts, _length("max_model_len")),
-    "sglang": (_pages, _length("context_length"), _shared_tokens),
+    "vllm": (_bounds, _batch, _whole_prompts, _length("max_model_len")),
+    "sglang": (_bounds, _pages, _length("context_length"), _shared_tokens),
+    "tensorrt_llm": (_bounds,),
 }

@@ -13,7 +13,6 @@ from autotune.plan.facts import ModelFacts
 from autotune.plan.runtimes.protocol import Layout, Setup
 
 NODE = 8  # GPUs of the nodes that tensor parallelism is used in
-FP8_BLOCK = 128  # DeepSeek-V3 and its kin store one scale for 128 × 128 weights
 
 
 def shape_reasons(setup: Setup, layout: Layout) -> list[str]:
@@ -36,7 +35,8 @@ def _heads_and_width(setup: Setup, layout: Layout) -> list[str]:
     if not _kv_heads_fit(facts, sharding.attention):
         wrong.setdefault(sharding.attention, []).append(f"the {facts.kv_heads} KV heads")
     if not _width_fits(facts, sharding.dense):
-        wrong.setdefault(sharding.dense, []).append(f"the MLP width {_width(facts)}")
+        blocks = f" in FP8 blocks of {_block(facts)}" if _block(facts) > 1 else ""
+        wrong.setdefault(sharding.dense, []).append(f"the MLP width {_width(facts)}{blocks}")
     possible = ", ".join(map(str, _possible(setup)))
     return [
         f"{_said(setup, ranks)} does not divide {_and(what)} of the model; possible here: {possible}"
@@ -51,10 +51,10 @@ def _experts(setup: Setup, layout: Layout) -> list[str]:
     if not facts.experts or width is None or ranks % ep:
         return []
     split = ranks // ep
-    fits = width % split == 0 and not (_in_blocks(facts) and width // split % FP8_BLOCK)
-    if fits:
+    block = _block(facts)
+    if width % (split * block) == 0:
         return []
-    blocks = f" in FP8 blocks of {FP8_BLOCK}" if width % split == 0 else ""
+    blocks = f" in FP8 blocks of {block}" if width % split == 0 else ""
     return [
         f"each expert is split over {split} GPUs, which does not divide its width {width}{blocks}: "
         f"keep experts whole with parallel.ep={ranks}"
@@ -81,7 +81,7 @@ def _width_fits(facts: ModelFacts, ranks: int) -> bool:
     width = _width(facts)
     if width is None:
         return True
-    return width % ranks == 0 and not (_in_blocks(facts) and width // ranks % FP8_BLOCK)
+    return width % (ranks * _block(facts)) == 0
 
 
 def _width(facts: ModelFacts) -> int | None:
@@ -90,9 +90,12 @@ def _width(facts: ModelFacts) -> int | None:
     return facts.intermediate_size if has_dense_layers else None
 
 
-def _in_blocks(facts: ModelFacts) -> bool:
-    """Whether weights are known to be FP8 in blocks: other FP8 checkpoints have a scale for each tensor."""
-    return facts.mla and facts.stored is not None and facts.stored.method == "fp8"
+def _block(facts: ModelFacts) -> int:
+    """Weights that share a scale stay on one GPU: no part of a layer is narrower than a block of FP8.
+
+    Other FP8 checkpoints have a scale for each tensor or row.
+    """
+    return (facts.stored.block_size if facts.stored else None) or 1
 
 
 def _said(setup: Setup, ranks: int) -> str:

@@ -1,4 +1,4 @@
-"""What is known of a model: from its checkpoint where that can be read, else from its preset."""
+"""What a checkpoint or a model preset says of a model."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ class Stored:
     gemm_dtype: str | None = None
     moe_dtype: str | None = None
     kvcache_dtype: str | None = None
+    block_size: int | None = None  # rows and columns of the weights that share a scale
 
     @property
     def quantized(self) -> bool:
@@ -31,10 +32,13 @@ class ModelFacts:
     """Shape and storage of a model; the fields mean what they mean in `schema.ModelConfig`.
 
     None is unknown where `shaped` is false, and has none where it is true. `weights_bytes` is the size of
-    the checkpoint's weights, where it can be read. `source` says where the facts are from.
+    the checkpoint's weights, where it can be read. `source` says where the facts are from. Some facts have
+    no field there: `cacheless_layers` are those of linear attention and the like, which keep a state instead
+    of a KV cache.
     """
 
     source: str
+    model_type: str | None = None
     params: int | None = None
     layers: int | None = None
     hidden_size: int | None = None
@@ -44,15 +48,17 @@ class ModelFacts:
     intermediate_size: int | None = None
     vocab_size: int | None = None
     max_model_len: int | None = None
-    tied_embeddings: bool = False
+    tied_embeddings: bool | None = False  # None: a checkpoint does not tell
     experts: int | None = None
     experts_per_token: int | None = None
     moe_intermediate_size: int | None = None
     dense_layers: int = 0
     kv_lora_rank: int | None = None
     qk_rope_head_dim: int | None = None
+    index_topk: int | None = None
     sliding_window: int | None = None
     sliding_layers: int = 0
+    cacheless_layers: int = 0
     dtype: str | None = None
     stored: Stored | None = None
     weights_bytes: int | None = None
@@ -82,13 +88,6 @@ class Found:
     notes: tuple[str, ...] = ()
 
 
-def facts_of(model: ModelConfig, found: Found | None) -> tuple[ModelFacts, tuple[str, ...]]:
-    """Return what is known of a model, and notes on where it is from."""
-    if found is None:
-        return facts_of_preset(model), ()
-    return found.facts, found.notes
-
-
 def facts_of_preset(model: ModelConfig) -> ModelFacts:
     """Return what the model preset says."""
     stored = model.stored
@@ -99,9 +98,11 @@ def facts_of_preset(model: ModelConfig) -> ModelFacts:
             gemm_dtype=stored.gemm_dtype,
             moe_dtype=stored.moe_dtype,
             kvcache_dtype=stored.kvcache_dtype,
+            block_size=stored.block_size,
         )
     return ModelFacts(
         source="the model preset",
+        model_type=model.model_type,
         params=model.params,
         layers=model.layers,
         hidden_size=model.hidden_size,
@@ -118,6 +119,7 @@ def facts_of_preset(model: ModelConfig) -> ModelFacts:
         dense_layers=model.dense_layers,
         kv_lora_rank=model.kv_lora_rank,
         qk_rope_head_dim=model.qk_rope_head_dim,
+        index_topk=model.index_topk,
         sliding_window=model.sliding_window,
         sliding_layers=model.sliding_layers,
         dtype=model.dtype,

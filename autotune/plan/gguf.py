@@ -1,38 +1,25 @@
-"""A model in GGUF files: what their header and their name say.
+"""A model in GGUF files: what their headers and their names say.
 
-The reader is our own because the library does far more than is asked here: gguf 0.19.0 makes an object of
-each token, which takes 10 s and 770 MiB for the vocabulary of Llama 3 (128,256 tokens, 280,147 merges), and
-its import takes 0.13 s and numpy. Here values are skipped unread.
-Source: GGUF specification, versions 2 and 3 (ggml, docs/gguf.md); keys as in gguf 0.19.0, constants.py.
+Source: keys as in gguf 0.19.0, constants.py (of llama.cpp).
 """
 
 from __future__ import annotations
 
 import re
-import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from autotune.plan.facts import Found, ModelFacts, Stored
-
-MAGIC = b"GGUF"
-VERSIONS = (2, 3)
-HEADER_LIMIT = 64 * 2**20  # bytes; the header of a vocabulary of 262,144 tokens has about 15 MiB
-ENTRIES_LIMIT = 2**20  # keys, or tensors of one file
-LARGEST = 2**40
-SCALARS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
-STRING, ARRAY = 8, 9
-KEPT = 1024  # values of an array that are read: one for each layer, not one for each token
+from autotune.plan.gguf_header import LARGEST, Header, MalformedError, read_header
 
 # What file names call a format, and the number in `general.file_type` that says the same.
 FORMATS = (
-    (r"(?:IQ|Q)4_\w+", "w4a16"),
-    (r"Q8_\w+", "w8a16"),
+    (r"I?Q4(?:_\w+)?", "w4a16"),
+    (r"Q8(?:_\w+)?", "w8a16"),
     (r"BF16", "bf16"),
-    (r"F(?:P)?16", "fp16"),
-    (r"F(?:P)?32", "fp32"),
+    (r"FP?16", "fp16"),
+    (r"FP?32", "fp32"),
     (r"MXFP4\w*", "mxfp4"),
     (r"(?:IQ|TQ|Q)\d\w*", None),
 )
@@ -42,40 +29,34 @@ SHARD = re.compile(r"-(\d{5})-of-(\d{5})(?=\.gguf$)", re.IGNORECASE)
 SLIDING_PATTERN = {"gemma2": 2, "gemma3": 6, "cohere2": 4, "gpt-oss": 2}  # one in so many sees everything
 
 
-class MalformedError(Exception):
-    """The header cannot be read; says why."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Header:
-    """Metadata of a file, its parameters, and the names of the tensors outside the layers."""
-
-    values: dict[str, Any]
-    params: int
-    tensors: frozenset[str]
-
-
 def read_gguf(files: Sequence[Path]) -> Found:
     """Return what the shards of one model say; the first has the metadata.
 
     Raises: OSError where one cannot be read.
     """
     source = f"GGUF file {files[0].name}"
-    headers, problems = [], []
-    for file in files:
-        try:
-            headers.append(_read(file))
-        except MalformedError as error:
-            problems.append(f"{file}: {error}: download it again, or give another model.path")
+    read = [_header(file) for file in files]
+    headers = [header for header in read if isinstance(header, Header)]
+    problems = [problem for problem in read if isinstance(problem, str)]
     expected = SHARD.search(files[0].name)
     if expected and len(files) < int(expected[2]):
-        problems.append(f"{files[0]}: {len(files)} of its {int(expected[2])} files are there: download the rest")
+        problems.append(
+            f"{files[0]}: {len(files)} of its {int(expected[2])} files are there: download the rest"
+        )
     if problems:
         return Found(facts=ModelFacts(source=source), problems=tuple(problems))
     values, size = headers[0].values, sum(file.stat().st_size for file in files)
     named = frozenset().union(*(header.tensors for header in headers))
     params = sum(header.params for header in headers)
     return Found(facts=_facts(values, source, file=files[0], params=params, tensors=named, size=size))
+
+
+def _header(file: Path) -> Header | str:
+    """The header of a file, or what is wrong with it."""
+    try:
+        return read_header(file)
+    except MalformedError as error:
+        return f"{file}: {error}: download it again, or give another model.path"
 
 
 def shards_of(files: Sequence[Path]) -> dict[str, list[Path]]:
@@ -87,12 +68,8 @@ def shards_of(files: Sequence[Path]) -> dict[str, list[Path]]:
     return models
 
 
-def format_of(name: str) -> str | None:
-    """Return the number format that a file name says, None where it has no name in `schema.GemmDtype`."""
-    return _named_format(name)[1]
-
-
 def _named_format(name: str) -> tuple[bool, str | None]:
+    """Whether a file name says a number format, and which; None has no name in `schema.GemmDtype`."""
     words = re.split(r"[-.\s]", SHARD.sub("", name).removesuffix(".gguf").upper())
     for word in reversed(words):
         for pattern, number_format in FORMATS:
@@ -107,8 +84,9 @@ def _facts(
     arch = values.get("general.architecture")
     shape = _shape(values, str(arch))
     said, number_format = _named_format(file.name)
-    if not said:
-        number_format = FILE_TYPES.get(values.get("general.file_type", -1))
+    number = values.get("general.file_type")
+    if not said and isinstance(number, int):
+        number_format = FILE_TYPES.get(number)
     moe = number_format if shape["experts"] else None
     return ModelFacts(
         source=source,
@@ -142,7 +120,7 @@ def _shape(values: dict[str, Any], arch: str) -> dict[str, Any]:
         "experts": experts,
         "experts_per_token": number("expert_used_count") if experts else None,
         "moe_intermediate_size": (expert_width or width) if experts else None,
-        "dense_layers": number("leading_dense_block_count") or 0 if experts else 0,
+        "dense_layers": (number("leading_dense_block_count") or 0) if experts else 0,
         "kv_lora_rank": latent,
         "qk_rope_head_dim": number("rope.dimension_count") if latent else None,
         "sliding_window": number("attention.sliding_window"),
@@ -150,7 +128,10 @@ def _shape(values: dict[str, Any], arch: str) -> dict[str, Any]:
     if latent:
         shape["head_dim"] = None
     pattern = values.get(f"{arch}.attention.sliding_window_pattern", SLIDING_PATTERN.get(arch))
-    return {**shape, "sliding_layers": _sliding(shape["layers"] or 0, pattern) if shape["sliding_window"] else 0}
+    return {
+        **shape,
+        "sliding_layers": _sliding(shape["layers"] or 0, pattern) if shape["sliding_window"] else 0,
+    }
 
 
 def _one(value: Any) -> int | None:
@@ -170,85 +151,3 @@ def _sliding(layers: int, pattern: Any) -> int:
         return min(layers, sum(bool(flag) for flag in pattern))
     every = _one(pattern)
     return layers - layers // every if every else layers
-
-
-def _read(path: Path) -> Header:
-    with path.open("rb") as file:
-        if file.read(4) != MAGIC:
-            raise MalformedError("is no GGUF file: it does not start with GGUF")
-        try:
-            return _body(file)
-        except struct.error:
-            raise MalformedError("ends inside its header") from None
-        except (UnicodeDecodeError, RecursionError):
-            raise MalformedError("its header is damaged") from None
-
-
-def _body(file: BinaryIO) -> Header:
-    (version,) = _unpack(file, "<I")
-    if version not in VERSIONS:
-        raise MalformedError(f"GGUF version {version} cannot be read, only {VERSIONS[0]} and {VERSIONS[1]}")
-    tensors, entries = _unpack(file, "<QQ")
-    if max(tensors, entries) > ENTRIES_LIMIT:
-        raise MalformedError("its header is damaged: too many entries")
-    values = {}
-    for _ in range(entries):
-        key = _string(file)
-        (kind,) = _unpack(file, "<I")
-        values[key] = _value(file, kind)
-    params, outside = 0, set()
-    for _ in range(tensors):
-        name = _string(file)
-        (dimensions,) = _unpack(file, "<I")
-        count = 1
-        for size in _unpack(file, f"<{min(dimensions, 8)}Q"):
-            count *= size
-        _unpack(file, "<IQ")  # type, offset
-        params += count
-        if not name.startswith("blk."):
-            outside.add(name)
-    if params > 2**60:
-        raise MalformedError("its header is damaged: impossible tensors")
-    return Header(values=values, params=params, tensors=frozenset(outside))
-
-
-def _unpack(file: BinaryIO, layout: str) -> tuple[Any, ...]:
-    return struct.unpack(layout, file.read(struct.calcsize(layout)))
-
-
-def _string(file: BinaryIO) -> str:
-    (length,) = _unpack(file, "<Q")
-    if length > KEPT * 64:
-        raise MalformedError("its header is damaged: a name is too long")
-    return file.read(length).decode()
-
-
-def _skip(file: BinaryIO, length: int) -> None:
-    if file.tell() + length > HEADER_LIMIT:
-        raise MalformedError(f"its header is damaged: longer than {HEADER_LIMIT // 2**20} MiB")
-    file.seek(length, 1)
-
-
-def _value(file: BinaryIO, kind: int) -> Any:
-    """A value; of a long array its length, of a string that is not short, or an array of them, likewise."""
-    if kind in SCALARS:
-        return _unpack(file, SCALARS[kind])[0]
-    if kind == STRING:
-        (length,) = _unpack(file, "<Q")
-        if length <= KEPT:
-            return file.read(length).decode(errors="replace")
-        _skip(file, length)
-        return None
-    if kind != ARRAY:
-        raise MalformedError(f"its header is damaged: a value of unknown type {kind}")
-    inner, length = _unpack(file, "<IQ")
-    if inner in SCALARS:
-        if length <= KEPT:
-            return [_unpack(file, SCALARS[inner])[0] for _ in range(length)]
-        _skip(file, length * struct.calcsize(SCALARS[inner]))
-        return length
-    if inner != STRING:
-        raise MalformedError(f"its header is damaged: an array of unknown type {inner}")
-    for _ in range(length):
-        _skip(file, _unpack(file, "<Q")[0])
-    return length

@@ -76,10 +76,10 @@ def _kv_cache(facts: ModelFacts, sharding: Sharding, asked: str) -> KvCache | No
     of_layer = numbers * number / sharding.layers / sharding.kv_tokens
     sliding = facts.sliding_layers if facts.sliding_window else 0
     return KvCache(
-        full=of_layer * (facts.layers - sliding),
+        full=of_layer * max(0, facts.layers - sliding - facts.cacheless_layers),
         sliding=of_layer * sliding,
         window=facts.sliding_window or 0,
-        floor=1 / number if facts.mla and asked == "auto" else 1,
+        floor=1 / number if facts.index_topk and asked == "auto" else 1,
     )
 
 

@@ -1,7 +1,8 @@
 """Number formats that a checkpoint stores, from what its config.json or hf_quant_config.json says.
 
-Every method is brought to one form, `Scheme`: which modules have which format, and which are left out.
-What holds for attention and for the experts is then asked of a layer in the middle of the model.
+Every method is brought to one form, `Scheme`: which modules have which format, and which are left out; a
+module's name wins over its class, `Linear`. What holds for attention and for the experts is then asked of a
+layer in the middle of the model.
 Source: vLLM 0.33.0 model_executor/layers/quantization, SGLang 0.5.23 configs/model_config.py:1727-1830,
 NVIDIA ModelOpt's export (torch/export/quant_format.py), compressed-tensors' QuantizationConfig.
 """
@@ -100,15 +101,13 @@ def stored_of(
     return stored, (f"the number format of the {part} of this {method} checkpoint is not known here",)
 
 
-def _format(
-    scheme: Scheme, parts: Sequence[Sequence[str]], layer: int, dtype: str | None
-) -> str | None:
+def _format(scheme: Scheme, parts: Sequence[Sequence[str]], layer: int, dtype: str | None) -> str | None:
     """The format of the first of some parts of a layer that is quantized; a part has several names."""
     for names in parts:
         modules = [f"model.layers.{layer}.{name}" for name in names]
         if any(_covers(pattern, module) for pattern in scheme.left_out for module in modules):
             continue
-        for targets, name in scheme.formats:
+        for targets, name in sorted(scheme.formats, key=lambda item: item[0] == EVERYWHERE):
             if any(target == "Linear" or _covers(target, module) for target in targets for module in modules):
                 return name
     return dtype
@@ -163,7 +162,8 @@ def _formats(method: str, config: Mapping[str, Any], facts: ModelFacts) -> Forma
     if method == "fp8" and config.get("expert_dtype") == "fp4":  # DeepSeek-V4
         return (EXPERTS, "mxfp4"), (EVERYWHERE, "fp8")
     if method in {"awq", "gptq", "gptqmodel"}:
-        return ((EVERYWHERE, WEIGHT_ONLY.get(_whole(config, "bits") or 4)),)
+        bits = _whole(config, "bits") or _whole(config, "w_bit") or 4
+        return ((EVERYWHERE, WEIGHT_ONLY.get(bits)),)
     if method in {"auto-round", "auto_round", "inc"}:
         kind, activations = str(config.get("data_type", "int"))[:5], _whole(config, "act_bits") or 16
         if kind == "int" and activations < 16:
@@ -211,8 +211,9 @@ def _of_group(group: Mapping[str, Any]) -> str | None:
 def _block(config: Mapping[str, Any]) -> int | None:
     """Rows of the square tiles of weights that share a scale."""
     block = config.get("weight_block_size") or config.get("block_structure")
-    square = isinstance(block, list) and len(block) == 2 and block[0] == block[1]
-    return block[0] if square and isinstance(block[0], int) and block[0] > 1 else None
+    if not isinstance(block, list) or len(block) != 2 or block[0] != block[1]:
+        return None
+    return block[0] if isinstance(block[0], int) and block[0] > 1 else None
 
 
 def _kv_cache(said: Mapping[str, Any]) -> str | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import PurePath
 from typing import Any
 
@@ -13,8 +12,9 @@ import yaml
 
 from autotune.errors import ConfigError
 from autotune.plan import arguments, consistency, rules
-from autotune.plan.facts import Found, facts_of
-from autotune.plan.memory import estimate
+from autotune.plan.facts import Found
+from autotune.plan.known import facts_of
+from autotune.plan.memory import Judged, estimate
 from autotune.plan.runtimes import RUNTIMES
 from autotune.plan.runtimes.flags import FlagList, load_flags
 from autotune.plan.runtimes.protocol import Mapped, Setup
@@ -40,8 +40,8 @@ def resolve(config: Config, inventory: Inventory, found: Found | None = None) ->
     if config.deploy.url is not None:
         return _foreign(config, inventory)
     if config.runtime.kind not in RUNTIMES:
-        known = ", ".join(RUNTIMES)
-        return _unplanned(config, [f"runtime.kind={config.runtime.kind}: must be one of {known}"])
+        kinds = ", ".join(RUNTIMES)
+        return _unplanned(config, [f"runtime.kind={config.runtime.kind}: must be one of {kinds}"])
     try:
         flags = load_flags(config.runtime.kind, config.runtime.version)
     except ConfigError as error:
@@ -50,8 +50,8 @@ def resolve(config: Config, inventory: Inventory, found: Found | None = None) ->
     if sizes:
         return _unplanned(config, sizes)
     runtime = RUNTIMES[config.runtime.kind]
-    facts, facts_notes = facts_of(config.model, found)
-    setup = Setup(config=config, facts=facts, inventory=inventory, flags=flags)
+    known = facts_of(config.model, found)
+    setup = Setup(config=config, facts=known.facts, inventory=inventory, flags=flags)
     layout = runtime.layout(config.parallel)
     mapped = runtime.mapped(setup)
     explicit, twice = arguments.canonical(config.runtime.args, flags)
@@ -60,7 +60,8 @@ def resolve(config: Config, inventory: Inventory, found: Found | None = None) ->
     own = [f"runtime.args.{name}: {refused[name]}" for name in explicit if name in refused]
     wrong = [*arguments.check(args, flags), *consistency.argument_reasons(setup, args)]
     layout_wrong = rules.layout_reasons(setup, layout)
-    memory = estimate(runtime, setup, layout, args)
+    judgeable = not (own or wrong)  # a wrong value has no size
+    memory = estimate(runtime, setup, layout, args) if judgeable else Judged(estimate=None)
     options = arguments.options_file(args, flags)
     return Plan(
         runtime=config.runtime.kind,
@@ -78,7 +79,7 @@ def resolve(config: Config, inventory: Inventory, found: Found | None = None) ->
         signature=_signature(config, args, layout.gpus, inventory),
         memory=memory.estimate,
         reasons=(
-            *(found.problems if found else ()),
+            *known.problems,
             *mapped.reasons,
             *twice,
             *own,
@@ -86,7 +87,7 @@ def resolve(config: Config, inventory: Inventory, found: Found | None = None) ->
             *layout_wrong,
             *memory.reasons,
         ),
-        notes=(*facts_notes, *mapped.notes, *notes, *memory.notes),
+        notes=(*known.notes, *mapped.notes, *notes, *memory.notes),
     )
 
 
@@ -185,7 +186,7 @@ def _signature(config: Config, args: Mapping[str, Any], gpus: int, inventory: In
         ],
         "trust_remote_code": config.model.trust_remote_code,
         "gpus": [inventory.model, gpus],
-        "traffic": asdict(config.workload),
+        "traffic": vars(config.workload),
     }
     text = json.dumps(facts, sort_keys=True, default=lambda value: getattr(value, "value", str(value)))
     return hashlib.sha256(text.encode()).hexdigest()[:16]

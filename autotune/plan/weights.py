@@ -21,6 +21,7 @@ BITS: Mapping[str, float] = {
     "fp16": 16,
     "fp8": 8,
     "int8": 8,
+    "w8a16": 8.125,
     "mxfp8": 8.25,
     "nvfp4": 4.5,
     "mxfp4": 4.25,

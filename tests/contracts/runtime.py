@@ -75,7 +75,7 @@ MLA = ModelFacts(
     kv_lora_rank=512,
     qk_rope_head_dim=64,
     dtype="bf16",
-    stored=Stored(method="fp8", gemm_dtype="fp8", moe_dtype="fp8"),
+    stored=Stored(method="fp8", gemm_dtype="fp8", moe_dtype="fp8", block_size=128),
 )
 """DeepSeek R1."""
 

@@ -11,6 +11,14 @@ from autotune.cli import main
 from autotune.track.journal import read
 
 TABLE = Path(__file__).parents[1] / "data" / "replay.csv"
+# Values that only the stock sweeper knows: they are not on the command line.
+STOCK = """\
+# @package _global_
+hydra:
+  sweeper:
+    params:
+      workload.input_tokens: 128,0
+"""
 
 
 @pytest.mark.parametrize(
@@ -66,10 +74,19 @@ def test_a_wrong_value_of_a_stock_sweeper_is_found_before_its_batch_starts(
 ) -> None:
     """Nothing runs on behind the message, and the store is whole."""
     monkeypatch.chdir(with_store(tmp_path))
-    words = ["deploy=replay", f"deploy.table={TABLE}", "gpus=h100_8x", "workload=demo", "sweep.name=s"]
-    words += ["hydra/sweeper=basic", "parallel=tp2", "runtime.version=0.33.0,9.9", "deploy.time_scale=30"]
-    assert main(["-m", *words]) == 2
-    assert "runtime.version=9.9: no flag list for vllm" in capsys.readouterr().err
+    (tmp_path / "mine" / "experiment").mkdir(parents=True)
+    (tmp_path / "mine" / "experiment" / "stock.yaml").write_text(STOCK)
+    words = [
+        "--config-dir",
+        "mine",
+        "deploy=replay",
+        f"deploy.table={TABLE}",
+        "gpus=h100_8x",
+        "workload=demo",
+    ]
+    words += ["hydra/sweeper=basic", "parallel=tp2", "+experiment=stock", "deploy.time_scale=30"]
+    assert main(["-m", *words, "sweep.name=s"]) == 2
+    assert "workload.input_tokens=0: must be at least 1" in capsys.readouterr().err
     kinds = [event["event"] for event in read(tmp_path / "outputs" / "s" / "journal.jsonl")]
     assert kinds == ["sweep_started"]
     assert (tmp_path / "mlruns" / "mlflow.db").read_bytes().startswith(b"SQLite format 3")

@@ -78,6 +78,23 @@ def test_a_longer_context_is_allowed_where_the_engine_is_told_so(
     assert len(reasons(engine, {name: 200000}, env={variable: "0"})) == 1
 
 
+@pytest.mark.parametrize(
+    ("engine", "args", "expected"),
+    [
+        pytest.param("vllm", {"max_num_seqs": 0, "stream_interval": -1}, ["runtime.args.max_num_seqs=0: must be at least 1", "runtime.args.stream_interval=-1: must be at least 1"], id="counts"),
+        pytest.param("vllm", {"gpu_memory_utilization": 1.5}, ["runtime.args.gpu_memory_utilization=1.5: must be above 0 and at most 1"], id="a share above the whole"),
+        pytest.param("vllm", {"gpu_memory_utilization": 1, "max_num_seqs": 1}, [], id="the ends"),
+        pytest.param("sglang", {"mem_fraction_static": 0}, ["runtime.args.mem_fraction_static=0: must be above 0 and at most 1"], id="no share"),
+        pytest.param("sglang", {"chunked_prefill_size": -1}, [], id="-1 turns chunks off"),
+        pytest.param("tensorrt_llm", {"max_batch_size": 0, "kv_cache_free_gpu_memory_fraction": 90}, ["runtime.args.max_batch_size=0: must be at least 1", "runtime.args.kv_cache_free_gpu_memory_fraction=90: must be above 0 and at most 1"], id="per cent"),
+        pytest.param("vllm", {"max_num_seqs": "abc"}, [], id="no number"),
+    ],
+)  # fmt: skip
+def test_bounds(engine: str, args: dict[str, Any], expected: list[str]) -> None:
+    """Counts of at least one, shares of a GPU's memory; all that is wrong at once."""
+    assert reasons(engine, args) == expected
+
+
 def test_what_is_unknown_is_not_checked() -> None:
     """No length of the model, no bound."""
     unknown = ModelFacts(source="nowhere")

@@ -74,7 +74,7 @@ def test_gpus_and_nodes(parallel: ParallelConfig, inventory: Inventory, expected
         pytest.param(ParallelConfig(pp=33), ParallelConfig(pp=3), DENSE, "parallel.pp=33: the model has 32 layers: at most one stage for each", id="layers"),
         pytest.param(ParallelConfig(tp=8), ParallelConfig(tp=8, ep=8), replace(MOE, moe_intermediate_size=1404), "each expert is split over 8 GPUs, which does not divide its width 1404: keep experts whole with parallel.ep=8", id="width of experts"),
         pytest.param(ParallelConfig(tp=8), ParallelConfig(tp=2), replace(MLA, moe_intermediate_size=768), "which does not divide its width 768 in FP8 blocks of 128", id="blocks of experts"),
-        pytest.param(ParallelConfig(tp=8), ParallelConfig(tp=4), replace(MLA, intermediate_size=128 * 12), "parallel.tp=8 does not divide the MLP width 1536 of the model", id="blocks"),
+        pytest.param(ParallelConfig(tp=8), ParallelConfig(tp=4), replace(MLA, intermediate_size=128 * 12), "parallel.tp=8 does not divide the MLP width 1536 in FP8 blocks of 128 of the model", id="blocks"),
     ],
 )  # fmt: skip
 def test_the_shape_of_a_model(

@@ -40,11 +40,26 @@ def _chunked_prefill(value: Any, setup: Setup) -> Cell:
     return {"chunked_prefill_size": -1}
 
 
+def _for_each_rank(name: str) -> Rule:
+    """Return the rule for a limit that SGLang shares between the ranks of attention data parallelism.
+
+    Source: arg_groups/parallel_hook.py:331, model_executor/pool_configurator.py:956.
+    """
+
+    def rule(value: Any, setup: Setup) -> Cell:
+        ranks = setup.config.parallel.attn_dp
+        if ranks == 1:
+            return {name: value}
+        return Told(note=f"SGLang shares {value * ranks} between {ranks} ranks", args={name: value * ranks})
+
+    return rule
+
+
 TABLE: dict[str, Rule] = {
     **sglang_layout.TABLE,
     **sglang_quant.TABLE,
-    "serving.max_running_requests": to_argument("max_running_requests"),
-    "serving.max_batched_tokens": to_argument("chunked_prefill_size"),
+    "serving.max_running_requests": _for_each_rank("max_running_requests"),
+    "serving.max_batched_tokens": _for_each_rank("chunked_prefill_size"),
     "serving.max_model_len": to_argument("context_length"),
     "serving.prefix_caching": _prefix_caching,
     "serving.chunked_prefill": _chunked_prefill,

@@ -40,8 +40,10 @@ LAYOUT_ARGS: Mapping[str, str] = {
     "base_gpu_id": "the scheduler chooses the GPUs; gpus.ids restricts it",
     "gpu_id_step": "the scheduler chooses the GPUs; gpus.ids restricts it",
 }
+# Families whose attention is split over all of --tp-size, whatever else divides it: models/*.py.
+WHOLE_TP = frozenset({"llama", "mistral", "mixtral", "qwen2", "gemma2", "gemma3", "gemma3_text"})
 ATTENTION_TP_MODELS = (
-    "dense models of some families (Llama, Mistral) split attention over parallel.tp alone: Qwen3 can"
+    "some families (Llama, Mistral, Gemma) split attention over parallel.tp alone: Qwen3 and DeepSeek can"
 )
 
 
@@ -85,8 +87,17 @@ def _attention_data(value: Any, setup: Setup) -> Cell:
         return Refusal(reason=f"SGLang takes it or parallel.dp={parallel.dp} above 1: set one of them to 1")
     if parallel.tp % value:
         return Refusal(reason=f"must divide parallel.tp={parallel.tp}")
-    args = {"attn_dp_size": value}
-    return Told(note=ATTENTION_TP_MODELS, args=args) if setup.facts.dense else args
+    return _inside_tp({"attn_dp_size": value}, setup)
+
+
+def _inside_tp(args: Mapping[str, Any], setup: Setup) -> Cell:
+    """What divides the ranks of attention is for the families that know of it."""
+    family = setup.facts.model_type
+    if family in WHOLE_TP:
+        return Refusal(
+            reason=f"SGLang splits the attention of {family} models over all of parallel.tp: use parallel.dp"
+        )
+    return Told(note=ATTENTION_TP_MODELS, args=args) if family is None else args
 
 
 def _experts(value: Any, setup: Setup) -> Cell:
@@ -135,8 +146,16 @@ def _context(value: Any, setup: Setup) -> Cell:
             reason=f"its attention kernels need compute capability {known}; the GPUs have {capability:.1f}:"
             " choose parallel.cp=1"
         )
-    args = {"enable_prefill_cp": True, "attn_cp_size": value, "cp_strategy": "zigzag"}
-    return Told(note=ATTENTION_TP_MODELS, args=args) if setup.facts.dense else args
+    if setup.facts.mla and (wrong := _not_as_latent(parallel)):
+        return Refusal(reason=f"SGLang splits the prompts of MLA models in one way only: set {wrong}")
+    return _inside_tp({"enable_prefill_cp": True, "attn_cp_size": value, "cp_strategy": "zigzag"}, setup)
+
+
+def _not_as_latent(parallel: ParallelConfig) -> str:
+    """What the engine would set without a word. Source: arg_groups/model_overrides/deepseek_v2.py."""
+    needed = {"cp": parallel.tp // parallel.attn_dp, "ep": parallel.tp, "dp": 1, "moe_dense_tp": 1}
+    wrong = {name: size for name, size in needed.items() if getattr(parallel, name) != size}
+    return " ".join(f"parallel.{name}={size}" for name, size in wrong.items())
 
 
 def _decode_context(value: Any, setup: Setup) -> Cell:

@@ -127,7 +127,7 @@ def _dense_tensor(value: Any, setup: Setup) -> Cell:
 def _context(value: Any, setup: Setup) -> Cell:
     """Kernels for sparse MLA alone have it. Source: v1/attention/backend.py, v1/worker/cp_utils.py."""
     facts = setup.facts
-    if facts.shaped and not facts.mla:
+    if facts.shaped and not (facts.mla and facts.index_topk):
         return Refusal(
             reason="vLLM has prefill context parallelism for sparse MLA models only (DeepSeek-V3.2 and"
             " later): use parallel.dcp"

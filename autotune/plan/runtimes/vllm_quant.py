@@ -20,6 +20,7 @@ from autotune.records import InventoryKind
 from autotune.schema import GemmDtype, KvCacheDtype, MoeDtype
 
 DTYPES = {"bf16": "bfloat16", "fp16": "float16"}
+NOT_FP16 = frozenset({"gemma2", "gemma3", "gemma3_text", "glm4"})  # numerically unstable: config/model.py
 ONLINE_LINEAR = {"fp8": "fp8_per_tensor", "mxfp8": "mxfp8", "mxfp4": "mxfp4"}
 ONLINE_MOE = {"fp8": "fp8_per_tensor", "mxfp4": "mxfp4", "nvfp4": "nvfp4_per_token"}
 CHECKPOINT_ONLY = {
@@ -56,6 +57,10 @@ def _moe(value: Any, setup: Setup) -> Cell:
 def _refused_gemm(name: str, setup: Setup) -> Refusal | None:
     if setup.inventory.kind is InventoryKind.CPU and name not in DTYPES:
         return Refusal(reason=ON_A_CPU.format(field="gemm_dtype"))
+    if name == "fp16" and setup.facts.model_type in NOT_FP16:
+        return Refusal(
+            reason=f"{setup.facts.model_type} models are unstable in it: choose quant.gemm_dtype=bf16"
+        )
     if name in CHECKPOINT_ONLY:
         return Refusal(reason=CHECKPOINT_ONLY[name])
     return _old(WEIGHT_FLOORS.get(name), "quant.gemm_dtype=auto", setup)

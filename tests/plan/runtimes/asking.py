@@ -32,6 +32,7 @@ UNKNOWN = gpus(capability=None)
 CPU = gpus(1, capability=None, model="cpu", kind=InventoryKind.CPU)
 
 LATENT = replace(MLA, stored=Stored(method="none", gemm_dtype="bf16", moe_dtype="bf16"))
+SPARSE = replace(LATENT, index_topk=2048)
 """An MLA model that is not quantized."""
 GPT_OSS = replace(MOE, stored=Stored(method="mxfp4", gemm_dtype="bf16", moe_dtype="mxfp4"), head_dim=64)
 AWQ = replace(DENSE, stored=Stored(method="awq", gemm_dtype="w4a16"))

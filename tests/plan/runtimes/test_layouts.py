@@ -16,7 +16,7 @@ from autotune.plan.runtimes.protocol import Sharding
 from autotune.records import Inventory
 from autotune.schema import ParallelConfig
 from tests.contracts.runtime import DENSE, MLA, MOE
-from tests.plan.runtimes.asking import A100, B200, H100, LATENT, NOWHERE, UNKNOWN, ask, versions
+from tests.plan.runtimes.asking import A100, B200, H100, LATENT, NOWHERE, SPARSE, UNKNOWN, ask, versions
 
 PRESETS = Path(__file__).parents[3] / "conf" / "parallel"
 DCP = "--decode-context-parallel-size 2"
@@ -127,8 +127,8 @@ def test_two_ways_to_say_one_layout_of_vllm_are_one_candidate(
 @pytest.mark.parametrize(
     ("engine", "parallel", "facts", "args"),
     [
-        pytest.param("vllm", ParallelConfig(cp=2), LATENT, {"prefill_context_parallel_size": 2}, id="vllm: prefill cp"),
-        pytest.param("vllm", ParallelConfig(tp=2, cp=2, dcp=4), LATENT, {"tensor_parallel_size": 2, "prefill_context_parallel_size": 2, "decode_context_parallel_size": 4}, id="vllm: dcp over tp × cp"),
+        pytest.param("vllm", ParallelConfig(cp=2), SPARSE, {"prefill_context_parallel_size": 2}, id="vllm: prefill cp"),
+        pytest.param("vllm", ParallelConfig(tp=2, cp=2, dcp=4), SPARSE, {"tensor_parallel_size": 2, "prefill_context_parallel_size": 2, "decode_context_parallel_size": 4}, id="vllm: dcp over tp × cp"),
         pytest.param("vllm", ParallelConfig(tp=4, moe_tp=4), MOE, {"tensor_parallel_size": 4}, id="vllm: experts split as they are"),
         pytest.param("vllm", ParallelConfig(tp=4, moe_dense_tp=4), MOE, {"tensor_parallel_size": 4}, id="vllm: dense layers as they are"),
         pytest.param("vllm", ParallelConfig(tp=8, dcp=2), NOWHERE, {"tensor_parallel_size": 8, "decode_context_parallel_size": 2}, id="vllm: unknown heads"),
@@ -159,8 +159,9 @@ def test_what_is_in_no_preset_is_mapped_too(
         pytest.param("vllm", ParallelConfig(tp=8, dcp=4), MOE, H100, "with tp=8 and 4 KV heads only 2 do: parallel.tp=16 would do", id="vllm: too much dcp"),
         pytest.param("vllm", ParallelConfig(tp=6, dcp=3), MOE, H100, "must divide the 16 query heads for each KV head", id="vllm: dcp of query heads"),
         pytest.param("vllm", ParallelConfig(tp=8, dcp=3), MLA, H100, "parallel.dcp=3: must divide the 8 ranks of tensor parallelism", id="vllm: dcp of tp"),
-        pytest.param("vllm", ParallelConfig(tp=4, cp=2, dcp=4), LATENT, H100, "with parallel.cp=2 must be one of 1, 2, 8", id="vllm: dcp and cp"),
+        pytest.param("vllm", ParallelConfig(tp=4, cp=2, dcp=4), SPARSE, H100, "with parallel.cp=2 must be one of 1, 2, 8", id="vllm: dcp and cp"),
         pytest.param("vllm", ParallelConfig(cp=2), DENSE, H100, "parallel.cp=2: vLLM has prefill context parallelism for sparse MLA models only", id="vllm: prefill cp"),
+        pytest.param("vllm", ParallelConfig(cp=2), LATENT, H100, "parallel.cp=2: vLLM has prefill context parallelism for sparse MLA models only", id="vllm: prefill cp without sparse attention"),
         pytest.param("vllm", ParallelConfig(tp=4, moe_tp=2), MOE, H100, "parallel.moe_tp=2: vLLM splits each expert over 4 of these ranks: set parallel.moe_tp=4", id="vllm: moe tp"),
         pytest.param("vllm", ParallelConfig(tp=4, moe_dense_tp=1), MOE, H100, "set parallel.moe_dense_tp=4", id="vllm: dense tp"),
         pytest.param("vllm", ParallelConfig(dp=256, ep=256), MOE, H100, "parallel.ep=256: the model has 128 experts", id="vllm: too few experts"),
@@ -199,7 +200,7 @@ def test_context_parallelism_is_one_of_two_on_sglang() -> None:
     ("engine", "parallel", "facts", "note"),
     [
         pytest.param("vllm", ParallelConfig(dp=2), MOE, "replicas share the experts", id="vllm: replicas"),
-        pytest.param("vllm", ParallelConfig(cp=2), LATENT, "only sparse MLA models", id="vllm: prefill cp"),
+        pytest.param("vllm", ParallelConfig(cp=2), SPARSE, "only sparse MLA models", id="vllm: prefill cp"),
         pytest.param("sglang", ParallelConfig(tp=8, attn_dp=2), DENSE, "Llama, Mistral", id="sglang: attention dp"),
         pytest.param("sglang", ParallelConfig(tp=8, cp=2), DENSE, "Llama, Mistral", id="sglang: prefill cp"),
     ],
