@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 from autotune.plan.account import Account, account
 from autotune.plan.constraints import shape_reasons
 from autotune.plan.runtimes.protocol import Runtime, Setup
-from autotune.schema import GemmDtype
+from autotune.schema import GemmDtype, ParallelConfig
 
 ROUND = 1024  # tokens: a suggested max_model_len is a multiple of it
 
@@ -39,19 +39,25 @@ def shorter(held: Account) -> list[str]:
 
 def _wider(runtime: Runtime, setup: Setup, args: Mapping[str, Any], gpu_gib: float) -> str | None:
     parallel, gpus = setup.config.parallel, len(setup.inventory.gpus)
-    tp = parallel.tp * 2
-    while tp <= gpus:
-        ep = tp if parallel.ep == parallel.tp > 1 else parallel.ep
-        wider = replace(parallel, tp=tp, ep=ep)
+    for wider in _wider_layouts(parallel, gpus):
         layout = runtime.layout(wider)
         other = replace(setup, config=replace(setup.config, parallel=wider))
         if layout.gpus > gpus:
-            return None
+            continue
         likely = _likely(account(runtime, other, layout, args, gpu_gib))
         if likely and not shape_reasons(other, layout) and not _refused(runtime, other, "parallel."):
-            return f"parallel.tp={tp}" + (f" parallel.ep={ep}" if ep != parallel.ep else "")
-        tp *= 2
+            names = [name for name in ("tp", "dp", "ep") if getattr(wider, name) != getattr(parallel, name)]
+            return " ".join(f"parallel.{name}={getattr(wider, name)}" for name in names)
     return None
+
+
+def _wider_layouts(parallel: ParallelConfig, gpus: int) -> Iterator[ParallelConfig]:
+    """Yield layouts that split the model over more ranks: twice as many, then instead of the replicas."""
+    ranks = [parallel.tp * 2**n for n in range(1, gpus.bit_length())]
+    whole = [parallel.tp * parallel.dp * 2**n for n in range(gpus.bit_length())] if parallel.dp > 1 else []
+    experts_follow = parallel.ep == parallel.tp > 1
+    for dp, tp in [*((parallel.dp, tp) for tp in ranks), *((1, tp) for tp in whole)]:
+        yield replace(parallel, tp=tp, dp=dp, ep=tp if experts_follow else parallel.ep)
 
 
 def _refused(runtime: Runtime, setup: Setup, group: str) -> bool:

@@ -15,13 +15,14 @@ from typing import Any
 
 from autotune.plan.architecture import shape_of, text_of
 from autotune.plan.facts import Found, ModelFacts
-from autotune.plan.gguf import SHARD, read_gguf, shards_of
+from autotune.plan.gguf import SHARD, model_of, read_gguf, shards_of
 from autotune.plan.quantization import stored_of
 
 JSON_LIMIT = 64 * 2**20  # bytes; the index of the largest checkpoints has about 10 MiB
 LARGEST = 2**60
-HUB_NAME = re.compile(r"(?:[\w.-]+/)?[\w.-]+")
-COMMIT = re.compile(r"[\w.-]+")
+HUB_NAME = re.compile(r"(?:\w[\w.-]*/)?\w[\w.-]*")
+SHARD_OF = re.compile(r"-of-(\d{5})\.")
+COMMIT = re.compile(r"\w[\w.-]{0,100}")
 MEND = "mend it, or download the checkpoint again"
 WEIGHTS = (  # index of shards, and their names; the first kind that is there is loaded
     ("model.safetensors.index.json", ("model*.safetensors", "*.safetensors")),
@@ -76,13 +77,14 @@ def _read(place: Path) -> Found | None:
     if place.is_file():
         if place.suffix.lower() != ".gguf":
             return None
-        shards = shards_of(list(place.parent.glob("*.gguf"))) if SHARD.search(place.name) else {}
-        return _noted(read_gguf(shards.get(SHARD.sub("", place.name), [place])), place)
+        shards = shards_of(list(place.parent.glob("*.[gG][gG][uU][fF]"))) if SHARD.search(place.name) else {}
+        return _noted(read_gguf(shards.get(model_of(place.name), [place])), place)
     if (place / "config.json").exists():
         return _noted(_described(place), place / "config.json")
-    models = shards_of(list(place.glob("*.gguf")))
+    models = shards_of(list(place.glob("*.[gG][gG][uU][fF]")))
     if len(models) > 1:
-        names = ", ".join(list(models)[:4]) + (", ..." if len(models) > 4 else "")
+        names = ", ".join(files[0].name for files in list(models.values())[:4])
+        names += ", ..." if len(models) > 4 else ""
         problem = f"{place} has several GGUF models: give one of them as model.path: {names}"
         return Found(facts=ModelFacts(source="the checkpoint"), problems=(problem,))
     return next((_noted(read_gguf(files), files[0]) for files in models.values()), None)
@@ -108,7 +110,9 @@ def _described(folder: Path) -> Found:
     experts = text.get("expert_dtype") or ("fp4" if text.get("model_type") == "deepseek_v4" else None)
     stored, notes = stored_of({**said, "expert_dtype": experts} if said else {}, separate, facts)
     size, params, worse = _weights(folder)
-    counted = stored.method == "none" or {stored.gemm_dtype, stored.moe_dtype} <= {"fp8", None}
+    formats = {stored.gemm_dtype, stored.moe_dtype if facts.experts else stored.gemm_dtype}
+    # 4-bit weights are packed, several to an element.
+    counted = stored.method == "none" or formats <= {"bf16", "fp16", "fp32", "fp8"}
     return Found(
         facts=replace(facts, stored=stored, weights_bytes=size, params=params if counted else None),
         problems=(*(f"{folder / 'config.json'}: {what}: {MEND}" for what in wrong), *more, *worse),
@@ -151,12 +155,14 @@ def _weights(folder: Path) -> tuple[int | None, int | None, list[str]]:
 
 def _amount(value: Any) -> int | None:
     """A count that was written as a whole number, or as a float of one."""
-    return int(value) if isinstance(value, int | float) and 1 <= value <= LARGEST else None
+    number = not isinstance(value, bool) and isinstance(value, int | float)
+    return int(value) if number and 1 <= value <= LARGEST and value == int(value) else None
 
 
 def _size(files: Sequence[Path]) -> int | None:
     """Bytes of the files together; None where shards are missing."""
-    shards = [int(found[1]) for file in files if (found := re.search(r"-of-(\d{5})\.", file.name))]
-    if not files or (shards and len(files) < max(shards)):
+    shards = {file.name: int(found[1]) for file in files if (found := SHARD_OF.search(file.name))}
+    if not all(file.exists() for file in files) or len(shards) < max(shards.values(), default=0):
         return None
-    return sum(file.stat().st_size for file in files if file.exists()) or None
+    counted = [file for file in files if file.name in shards] if shards else files
+    return sum(file.stat().st_size for file in counted) or None

@@ -5,15 +5,22 @@ Presets and `runtime.args` are merged by then, so it does not matter who gave a 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from autotune.plan.account import mean_tokens
 from autotune.plan.runtimes.counts import count, fraction
 from autotune.plan.runtimes.protocol import Setup
 
 # Variables that let an engine go beyond the model's own length. Source: vLLM 0.33.0 envs.py, SGLang 0.5.23
 # environ.py.
 LONGER = {"vllm": "VLLM_ALLOW_LONG_MAX_MODEL_LEN", "sglang": "SGLANG_ALLOW_OVERWRITE_LONGER_CONTEXT_LEN"}
+LENGTHS = {"vllm": "max_model_len", "sglang": "context_length", "tensorrt_llm": "max_seq_len"}
+KV_CACHE = re.compile(
+    r"(b?float16|fp8(_e4m3|_e5m2|_inc|_ds_mla|_per_token_head)?|nvfp4(_ds_mla|_4over6)?|int[48]_per_token_head"
+    r"|(turboquant|octave|ultraquant)_\w+)"
+)
 RESHAPED = ("hf_overrides", "rope_scaling", "json_model_override_args")  # the model has another length then
 # Backends that share a sequence's tokens. Source: SGLang 0.5.23 layers/attention; fa3 and trtllm_mha do not.
 SHARE_TOKENS = frozenset({"triton"})
@@ -126,8 +133,47 @@ def _shared_tokens(setup: Setup, args: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def _mean_request(setup: Setup, args: Mapping[str, Any]) -> list[str]:
+    """What the context cannot hold is cut short, or answered with an error."""
+    name = LENGTHS[setup.config.runtime.kind]
+    asked, needed = count(args.get(name)), mean_tokens(setup.config.workload)
+    longest = asked or setup.facts.max_model_len
+    if longest is None or longest >= needed or any(args.get(other) is not None for other in RESHAPED):
+        return []
+    said = f"{name}={asked}" if asked else f"the model's context of {longest}"
+    instead = f"set serving.max_model_len={needed} or more, or" if asked else "set"
+    return [
+        f"{said} is below a mean request of the workload, {needed} tokens with its answer: {instead} shorter "
+        "workload.input_tokens or workload.output_tokens"
+    ]
+
+
+def _eplb(_setup: Setup, args: Mapping[str, Any]) -> list[str]:
+    """Source: vLLM 0.33.0 config/parallel.py."""
+    if args.get("enable_eplb") is not True or args.get("enable_expert_parallel"):
+        return []
+    return ["runtime.args.enable_eplb: needs expert parallelism: set parallel.ep to the ranks of the layout"]
+
+
+def _kv_cache_dtype(setup: Setup, args: Mapping[str, Any]) -> list[str]:
+    """A name is looked up late; 16 bits must be the model's own. Source: vLLM 0.33.0 config/cache.py:44."""
+    asked, model = args.get("kv_cache_dtype"), str(args.get("dtype") or setup.facts.dtype)
+    flag = setup.flags.find("--kv-cache-dtype")
+    if not isinstance(asked, str) or asked == "auto":
+        return []
+    if (flag is None or flag.choices is None) and not KV_CACHE.fullmatch(asked):
+        return [f"runtime.args.kv_cache_dtype={asked}: vLLM has no such type: set quant.kvcache_dtype=fp8"]
+    wide = {"bfloat16": {"bf16", "bfloat16"}, "float16": {"fp16", "float16", "half"}}.get(asked)
+    if wide is None or model in {*wide, "None", "auto"}:
+        return []
+    return [f"runtime.args.kv_cache_dtype={asked}: must be the model's own type, {model}, or an FP8 one"]
+
+
 RULES: Mapping[str, tuple[Rule, ...]] = {
-    "vllm": (_bounds, _batch, _whole_prompts, _length("max_model_len")),
-    "sglang": (_bounds, _pages, _length("context_length"), _shared_tokens),
-    "tensorrt_llm": (_bounds,),
+    "vllm": (
+        *(_bounds, _batch, _whole_prompts, _length("max_model_len"), _mean_request),
+        *(_eplb, _kv_cache_dtype),
+    ),
+    "sglang": (_bounds, _pages, _length("context_length"), _mean_request, _shared_tokens),
+    "tensorrt_llm": (_bounds, _mean_request),
 }

@@ -64,8 +64,13 @@ def shards_of(files: Sequence[Path]) -> dict[str, list[Path]]:
     models: dict[str, list[Path]] = {}
     for file in sorted(files):
         if not file.name.lower().startswith("mmproj"):  # what sees images, beside the model
-            models.setdefault(SHARD.sub("", file.name), []).append(file)
+            models.setdefault(model_of(file.name), []).append(file)
     return models
+
+
+def model_of(name: str) -> str:
+    """Return what the files of one model have in common: the name, and the number of shards."""
+    return SHARD.sub(r" of \2", name)
 
 
 def _named_format(name: str) -> tuple[bool, str | None]:

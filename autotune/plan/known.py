@@ -36,6 +36,7 @@ COMPARED = tuple(
     for item in fields(ModelFacts)
     if item.name not in {"source", "stored", "weights_bytes", "cacheless_layers"}
 )
+ALIKE = 0.001  # of the parameters: some files hold constants beside the weights
 FORMATS = ("method", "gemm_dtype", "moe_dtype", "kvcache_dtype")
 
 
@@ -49,10 +50,10 @@ def facts_of(model: ModelConfig, found: Found | None) -> Known:
         return Known(facts=preset, notes=_unknown_shape(preset))
     read = found.facts
     differing = [name for name in COMPARED if _differs(read, preset, name)]
-    another = bool(set(differing).intersection(IDENTITY))
+    another = read.shaped and bool(set(differing).intersection(IDENTITY))
     filled = [] if another else [name for name in COMPARED if not _told(read, name) and getattr(preset, name)]
     changes: dict[str, Any] = {name: getattr(preset, name) for name in filled}
-    changes["stored"] = read.stored if another else _stored(read.stored, preset.stored)
+    changes["stored"] = _stored(read.stored, preset.stored, another=another)
     changes["tied_embeddings"] = bool(changes.get("tied_embeddings", read.tied_embeddings))
     facts = replace(read, **changes)
     return Known(
@@ -61,7 +62,7 @@ def facts_of(model: ModelConfig, found: Found | None) -> Known:
         notes=(
             *found.notes,
             *_difference(read, preset, differing, another=another),
-            *_filling(read, filled),
+            *_filling(read, facts, filled),
             *_unknown_shape(facts),
         ),
     )
@@ -80,14 +81,18 @@ def _told(read: ModelFacts, name: str) -> bool:
 
 
 def _differs(read: ModelFacts, preset: ModelFacts, name: str) -> bool:
-    said = getattr(preset, name)
-    return bool(said) and _told(read, name) and getattr(read, name) != said
+    said, has = getattr(preset, name), getattr(read, name)
+    if name == "params" and preset.params and read.params:
+        return abs(read.params - preset.params) > ALIKE * preset.params
+    return bool(said) and _told(read, name) and has != said
 
 
-def _stored(read: Stored | None, said: Stored | None) -> Stored | None:
+def _stored(read: Stored | None, said: Stored | None, *, another: bool) -> Stored | None:
     """What the checkpoint stores; the formats of a method that is not known here may be the preset's."""
-    if read is None or said is None or read.method != said.method:
-        return read or said
+    if read is None:
+        return None if another else said
+    if said is None or read.method != said.method:
+        return read
     return replace(
         read, gemm_dtype=read.gemm_dtype or said.gemm_dtype, moe_dtype=read.moe_dtype or said.moe_dtype
     )
@@ -114,12 +119,13 @@ def _shown(value: Any) -> str:
     return "none" if value is None else str(value)
 
 
-def _filling(read: ModelFacts, filled: Iterable[str]) -> tuple[str, ...]:
+def _filling(read: ModelFacts, facts: ModelFacts, filled: Iterable[str]) -> tuple[str, ...]:
     """The note on facts that only the preset tells."""
     names = ", ".join(f"model.{name}" for name in filled)
     if not names:
         return ()
-    return (f"{names if read.shaped else 'the shape of the model'}: from the model preset",)
+    whole = facts.shaped and not read.shaped
+    return (f"{'the shape of the model' if whole else names}: from the model preset",)
 
 
 def _without_shape(facts: ModelFacts, found: Found) -> tuple[str, ...]:

@@ -86,8 +86,9 @@ def stored_of(
         )
         return Stored(method=method), (note,)
     middle = (facts.layers or 2) // 2
-    gemm = _format(scheme, (ATTENTION,) if facts.experts else (MLP, ATTENTION), middle, facts.dtype)
-    moe = _format(scheme, (EXPERT,), middle, facts.dtype) if facts.experts else None
+    rest = facts.dtype or "bf16"  # what engines load where config.json does not say
+    gemm = _format(scheme, (ATTENTION,) if facts.experts else (MLP, ATTENTION), middle, rest)
+    moe = _format(scheme, (EXPERT,), middle, rest) if facts.experts else None
     stored = Stored(
         method=method,
         gemm_dtype=gemm,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import PurePath
 from typing import Any
 
@@ -42,13 +43,13 @@ def resolve(config: Config, inventory: Inventory, found: Found | None = None) ->
     if config.runtime.kind not in RUNTIMES:
         kinds = ", ".join(RUNTIMES)
         return _unplanned(config, [f"runtime.kind={config.runtime.kind}: must be one of {kinds}"])
+    sizes = rules.size_problems(config)
     try:
         flags = load_flags(config.runtime.kind, config.runtime.version)
     except ConfigError as error:
-        return _unplanned(config, error.problems)
-    sizes = rules.size_problems(config)
+        return _unplanned(config, [*error.problems, *sizes, *rules.contradictions(config)])
     if sizes:
-        return _unplanned(config, sizes)
+        config = replace(config, parallel=rules.whole_sizes(config.parallel))
     runtime = RUNTIMES[config.runtime.kind]
     known = facts_of(config.model, found)
     setup = Setup(config=config, facts=known.facts, inventory=inventory, flags=flags)
@@ -79,6 +80,7 @@ def resolve(config: Config, inventory: Inventory, found: Found | None = None) ->
         signature=_signature(config, args, layout.gpus, inventory),
         memory=memory.estimate,
         reasons=(
+            *sizes,
             *known.problems,
             *mapped.reasons,
             *twice,
@@ -87,8 +89,16 @@ def resolve(config: Config, inventory: Inventory, found: Found | None = None) ->
             *layout_wrong,
             *memory.reasons,
         ),
-        notes=(*known.notes, *mapped.notes, *notes, *memory.notes),
+        notes=(*_unread(config, found), *known.notes, *mapped.notes, *notes, *memory.notes),
     )
+
+
+def _unread(config: Config, found: Found | None) -> list[str]:
+    """A path that can be no hub name should lead to a checkpoint."""
+    path = config.model.path
+    if found is not None or config.deploy.kind == "replay" or not path.startswith(("/", "~", "./", "../")):
+        return []
+    return [f"model.path={path}: no checkpoint can be read there; facts are the model preset's"]
 
 
 def served_name(config: Config) -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import difflib
 import re
 from collections import Counter
-from dataclasses import fields
+from dataclasses import fields, replace
 
 from autotune.plan.constraints import NODE, shape_reasons
 from autotune.plan.runtimes.protocol import Layout, Setup
 from autotune.records import METRICS, THROUGHPUTS, Inventory, InventoryKind
-from autotune.schema import AttentionDtype, Config, KvCacheDtype, SweepConfig
+from autotune.schema import AttentionDtype, Config, KvCacheDtype, ParallelConfig, SweepConfig
 
 RANKABLE = (*METRICS, *(f"{name}_per_gpu" for name in THROUGHPUTS), "usd_per_mtok")
 """Metrics that an objective can name."""
@@ -62,6 +62,12 @@ def size_problems(config: Config) -> list[str]:
     ]
 
 
+def whole_sizes(parallel: ParallelConfig) -> ParallelConfig:
+    """Return the layout with 1 for each size below it, so that what else is wrong can be told."""
+    sizes = {item.name: getattr(parallel, item.name) for item in fields(parallel)}
+    return replace(parallel, **{name: 1 for name, size in sizes.items() if size is not None and size < 1})
+
+
 def value_problems(config: Config) -> list[str]:
     """Return what is wrong with values that have the right type: bounds, empty lists."""
     problems = size_problems(config) + [
@@ -69,6 +75,8 @@ def value_problems(config: Config) -> list[str]:
         for key, value, least in _bounded(config)
         if value is not None and value < least
     ]
+    if not config.model.path and config.deploy.url is None and config.deploy.kind != "replay":
+        problems.append("model.path: must be given: a folder, a GGUF file or a hub name")
     if not config.workload.loads:
         problems.append("workload.loads=[]: give at least one load, such as [1,8]")
     problems += _sweep_problems(config.sweep)

@@ -70,6 +70,8 @@ METHODS: Mapping[str, Mapping[str, Any]] = {
     "fp8": {"fmt": "e4m3", "activation_scheme": "dynamic", "weight_block_size": [128, 128]},
     "mxfp4": {"modules_to_not_convert": ["model.layers.*.self_attn", "model.embed_tokens", "lm_head"]},
     "awq": {"bits": 4, "group_size": 128, "zero_point": True, "version": "gemm"},
+    "bitsandbytes": {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"},
+    "experts_int8": {},
     "gptq": {"bits": 4, "group_size": 128, "desc_act": False, "sym": True},
 }
 SHAPE = {

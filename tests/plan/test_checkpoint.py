@@ -166,7 +166,7 @@ NVFP4 = {"quant_method": "modelopt", "quant_algo": "NVFP4", "ignore": ["lm_head"
         pytest.param({**MOE, "expert_dtype": "fp4", "quantization_config": BLOCKS}, Stored(method="fp8", gemm_dtype="fp8", moe_dtype="mxfp4", block_size=128), id="experts of FP4"),
         pytest.param({**MOE, "model_type": "deepseek_v4", "expert_dtype": "fp8", "quantization_config": BLOCKS}, Stored(method="fp8", gemm_dtype="fp8", moe_dtype="fp8", block_size=128), id="experts of FP8"),
         pytest.param({**DENSE, "quantization_config": NVFP4}, Stored(method="modelopt", gemm_dtype="nvfp4"), id="ModelOpt"),
-        pytest.param({**published("gpt_oss_120b"), "torch_dtype": "bfloat16"}, Stored(method="mxfp4", gemm_dtype="bf16", moe_dtype="mxfp4"), id="MXFP4"),
+        pytest.param(published("gpt_oss_120b"), Stored(method="mxfp4", gemm_dtype="bf16", moe_dtype="mxfp4"), id="MXFP4"),
         pytest.param({"text_config": {**DENSE, "quantization_config": AWQ}}, Stored(method="awq", gemm_dtype="w4a16"), id="said of the part that reads"),
         pytest.param({"text_config": DENSE, "quantization_config": AWQ}, Stored(method="awq", gemm_dtype="w4a16"), id="said beside the part that reads"),
     ],
@@ -244,12 +244,23 @@ def test_sizes(tmp_path: Path, files: Mapping[str, object], expected: tuple[int 
     assert found.problems == ()
 
 
+def test_a_shard_that_is_gone_is_no_shard(tmp_path: Path) -> None:
+    """In the hub's cache files are links: where one leads nowhere the size is not known."""
+    put(tmp_path, {"config.json": DENSE, FIRST: b"1" * 20})
+    (tmp_path / SECOND).symlink_to(tmp_path / "gone")
+    assert read(tmp_path).facts.weights_bytes is None
+    (tmp_path / SECOND).unlink()
+    (tmp_path / "model.safetensors").write_bytes(b"1" * 10)
+    assert read(tmp_path).facts.weights_bytes is None
+
+
 @pytest.mark.parametrize(
     ("quantization", "params"),
     [
         pytest.param(BLOCKS, 500, id="FP8 has an element for each parameter"),
         pytest.param(AWQ, None, id="AWQ packs several into one"),
         pytest.param(NVFP4, None, id="NVFP4 too"),
+        pytest.param({"quant_method": "hqq"}, None, id="what is not known may"),
     ],
 )
 def test_packed_parameters_are_not_counted(
@@ -438,7 +449,7 @@ def test_sharded_gguf(tmp_path: Path, given: str) -> None:
     ("names", "listed"),
     [
         pytest.param(["b.gguf", "a.gguf"], "a.gguf, b.gguf", id="two"),
-        pytest.param(["a-00001-of-00002.gguf", "a-00002-of-00002.gguf", "b.gguf"], "a.gguf, b.gguf", id="shards"),
+        pytest.param(["a-00001-of-00002.gguf", "a-00002-of-00002.gguf", "b.gguf"], "a-00001-of-00002.gguf, b.gguf", id="shards"),
         pytest.param([f"{letter}.gguf" for letter in "abcde"], "a.gguf, b.gguf, c.gguf, d.gguf, ...", id="many"),
     ],
 )  # fmt: skip

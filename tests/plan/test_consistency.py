@@ -10,8 +10,9 @@ import pytest
 from autotune.plan.consistency import argument_reasons
 from autotune.plan.facts import ModelFacts
 from autotune.plan.runtimes.counts import count, fraction
-from autotune.schema import Config, DeployConfig, RuntimeConfig
+from autotune.schema import Config, DeployConfig, RuntimeConfig, WorkloadConfig
 from tests.contracts.runtime import DENSE, MLA, setup
+from tests.plan.candidates import CHAT
 
 
 def reasons(
@@ -21,9 +22,11 @@ def reasons(
     facts: ModelFacts = DENSE,
     env: dict[str, str] | None = None,
     deploy: str = "process",
+    workload: WorkloadConfig | None = None,
 ) -> list[str]:
     """Why the engine would refuse these arguments together."""
-    asked = setup(Config(deploy=DeployConfig(kind=deploy)), engine=engine, facts=facts)
+    config = Config(deploy=DeployConfig(kind=deploy), workload=workload or WorkloadConfig())
+    asked = setup(config, engine=engine, facts=facts)
     runtime = RuntimeConfig(kind=engine, version="", image="", env=env or {})
     return argument_reasons(replace(asked, config=replace(asked.config, runtime=runtime)), args)
 
@@ -93,6 +96,44 @@ def test_a_longer_context_is_allowed_where_the_engine_is_told_so(
 def test_bounds(engine: str, args: dict[str, Any], expected: list[str]) -> None:
     """Counts of at least one, shares of a GPU's memory; all that is wrong at once."""
     assert reasons(engine, args) == expected
+
+
+@pytest.mark.parametrize(
+    ("engine", "args", "expected"),
+    [
+        pytest.param("vllm", {"max_model_len": 1024}, "max_model_len=1024 is below a mean request of the workload, 2048 tokens with its answer: set serving.max_model_len=2048 or more", id="vllm"),
+        pytest.param("sglang", {"context_length": 1024}, "context_length=1024 is below a mean request", id="sglang"),
+        pytest.param("tensorrt_llm", {"max_seq_len": 1024}, "max_seq_len=1024 is below a mean request", id="tensorrt_llm"),
+        pytest.param("vllm", {"max_model_len": 2048}, "", id="just enough"),
+    ],
+)  # fmt: skip
+def test_the_context_holds_a_mean_request(engine: str, args: dict[str, Any], expected: str) -> None:
+    """Requests of 1,024 tokens and as many in the answer."""
+    found = reasons(engine, args, workload=CHAT)
+    assert bool(found) is bool(expected)
+    assert expected in "; ".join(found)
+
+
+def test_the_model_itself_may_be_too_short() -> None:
+    """Without an argument its own context counts."""
+    [reason] = reasons("vllm", {}, facts=replace(DENSE, max_model_len=1000), workload=CHAT)
+    assert reason.startswith("the model's context of 1000 is below a mean request of the workload")
+
+
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        pytest.param({"enable_eplb": True}, ["runtime.args.enable_eplb: needs expert parallelism: set parallel.ep to the ranks of the layout"], id="EPLB alone"),
+        pytest.param({"enable_eplb": True, "enable_expert_parallel": True}, [], id="EPLB with expert parallelism"),
+        pytest.param({"kv_cache_dtype": "int8"}, ["runtime.args.kv_cache_dtype=int8: vLLM has no such type: set quant.kvcache_dtype=fp8"], id="no type"),
+        pytest.param({"kv_cache_dtype": "float16"}, ["runtime.args.kv_cache_dtype=float16: must be the model's own type, bf16, or an FP8 one"], id="another than the model's"),
+        pytest.param({"kv_cache_dtype": "float16", "dtype": "half"}, [], id="the model's as it is asked for"),
+        pytest.param({"kv_cache_dtype": "turboquant_3bit_nc"}, [], id="a type without a field"),
+    ],
+)  # fmt: skip
+def test_what_vllm_looks_at_late(args: dict[str, Any], expected: list[str]) -> None:
+    """Its parser takes these, its configuration or a worker does not."""
+    assert reasons("vllm", args) == expected
 
 
 def test_what_is_unknown_is_not_checked() -> None:

@@ -110,10 +110,11 @@ def test_a_preset_of_another_model_fills_nothing(changes: dict[str, Any], said: 
     checkpoint = found({"method": "hqq"}, **{**SHAPE, **changes})
     model = preset({"method": "hqq", "gemm_dtype": "w4a16"}, **SHAPE, **REST, tied_embeddings=True)
     known = facts_of(model, checkpoint)
-    assert known.facts == checkpoint.facts
+    told = Stored(method="hqq", gemm_dtype="w4a16")  # of a method whose format the checkpoint cannot tell
+    assert known.facts == replace(checkpoint.facts, stored=told)
     rest = "config.json is used, and nothing of the preset, which is of another model"
-    told = f"{said}; model.tied_embeddings: config.json says False, the preset True"
-    assert (known.problems, known.notes) == ((), (FROM, f"{told}: {rest}"))
+    both = f"{said}; model.tied_embeddings: config.json says False, the preset True"
+    assert (known.problems, known.notes) == ((), (FROM, f"{both}: {rest}"))
 
 
 @pytest.mark.parametrize(
@@ -305,4 +306,26 @@ def test_what_only_a_checkpoint_tells_is_kept() -> None:
     """The size of its weights and the layers without a KV cache have no field in a preset."""
     known = facts_of(WHOLE, found(BF16, **SHAPE, **REST, weights_bytes=2000, cacheless_layers=6))
     assert (known.facts.weights_bytes, known.facts.cacheless_layers) == (2000, 6)
+    assert known.notes == (FROM,)
+
+
+def test_an_unshaped_file_cannot_tell_another_model() -> None:
+    """What the user gives as model.layers and model.heads counts, whatever width the file has."""
+    unshaped = Found(facts=ModelFacts(source="a.gguf", hidden_size=64, stored=Stored(method="gguf")))
+    known = facts_of(ModelConfig(path="x", layers=4, heads=4, hidden_size=32), unshaped)
+    assert (known.facts.layers, known.facts.heads, known.problems) == (4, 4, ())
+
+
+def test_a_shape_that_nobody_tells_is_not_said_to_be_the_preset_s() -> None:
+    """Only what the preset has is from it."""
+    known = facts_of(ModelConfig(path="x", params=5), Found(facts=ModelFacts(source="config.json")))
+    assert known.notes[0] == "model.params: from the model preset"
+    assert known.notes[1].startswith("no architecture facts")
+
+
+def test_a_few_constants_beside_the_weights_are_no_difference() -> None:
+    """llama.cpp writes 64 numbers more into the file of Llama 3.1."""
+    known = facts_of(
+        preset(BF16, **SHAPE, **REST), found(BF16, **SHAPE, **{**REST, "params": REST["params"]})
+    )
     assert known.notes == (FROM,)

@@ -100,3 +100,12 @@ def test_a_checkpoint_with_scales_for_its_cache_is_cached_in_them() -> None:
         if (found := kv_cache_of(known, QuantConfig(), split(1), args))
     ]
     assert floors == [1, 0.5, 1]
+
+
+def test_layers_of_linear_attention_cache_nothing() -> None:
+    """Three of four layers keep a state of their own instead."""
+    whole = kv_cache_of(facts("llama3_1_8b"), QuantConfig(), split(1), {})
+    some = kv_cache_of(replace(facts("llama3_1_8b"), cacheless_layers=24), QuantConfig(), split(1), {})
+    assert whole is not None
+    assert some is not None
+    assert some.full == whole.full / 4

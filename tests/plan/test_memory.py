@@ -127,6 +127,14 @@ def test_vllm_needs_room_for_its_longest_request() -> None:
     assert "max_model_len=131,000 tokens" in decimal.reasons[0]
 
 
+def test_ranks_are_advised_instead_of_replicas() -> None:
+    """Two replicas of four GPUs hold less of DeepSeek-V3 than eight ranks do."""
+    balanced = setup("deepseek_v3", "sglang", gpus(8, 141), parallel=ParallelConfig(tp=4, dp=2))
+    assert judged(balanced).reasons[0].endswith(": use parallel.tp=8 parallel.dp=1")
+    ranks = setup("deepseek_v3", "sglang", gpus(8, 141), parallel=ParallelConfig(tp=8))
+    assert judged(ranks).reasons == ()
+
+
 def test_what_is_advised_would_not_be_rejected() -> None:
     """Each suggestion, applied, leaves no reason."""
     assert judged(setup("llama3_1_70b", parallel=ParallelConfig(tp=4))).reasons == ()

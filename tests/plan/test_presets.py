@@ -21,7 +21,7 @@ SPEC = GpuSpecConfig(
 )
 INVENTORY = take_inventory(GpusConfig(kind="declared", model="H200", count=16, spec=SPEC))
 MOE = ["model=qwen3_30b_a3b"]
-W4AFP8 = ["model=qwen3_30b_a3b", "model.stored.method=w4afp8", "model.stored.moe_dtype=w4afp8"]
+W4AFP8 = ["model=qwen3_30b_a3b", "model.stored.method=compressed-tensors", "model.stored.moe_dtype=w4afp8"]
 BESIDE = {
     "parallel/ep8": MOE,
     "parallel/moe-optimized": MOE,

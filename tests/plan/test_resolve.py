@@ -181,6 +181,50 @@ def test_an_unknown_version_names_the_known_ones() -> None:
     assert (plan.argv, plan.gpus) == ((), 0)
 
 
+def test_all_that_is_wrong_is_told_at_once() -> None:
+    """A size below one, or an unknown version, does not hide what else can be known."""
+    both = ("quant.attention_dtype=fp8", "quant.kvcache_dtype=fp8_e5m2")
+    sized = resolve(config("parallel.pp=0", "parallel.ep=4", "model.layers=4", *both), inventory()).reasons
+    assert [reason.split(":")[0] for reason in sized] == [
+        "parallel.pp=0",
+        "parallel.ep=4",
+        "quant.attention_dtype=fp8 contradicts quant.kvcache_dtype=fp8_e5m2",
+    ]
+    unknown = resolve(config("parallel.pp=0", *both, version="9.9.9"), inventory()).reasons
+    assert [reason.split(":")[0] for reason in unknown] == [
+        "runtime.version=9.9.9",
+        "parallel.pp=0",
+        "quant.attention_dtype=fp8 contradicts quant.kvcache_dtype=fp8_e5m2",
+    ]
+
+
+def test_a_path_that_leads_nowhere_is_noted() -> None:
+    """It can be no hub name, so what is known is the preset's word."""
+    plan = resolve(config("model.path=/gone/model"), inventory())
+    assert (
+        plan.notes[0]
+        == "model.path=/gone/model: no checkpoint can be read there; facts are the model preset's"
+    )
+    assert not any("no checkpoint" in note for note in resolve(config(), inventory()).notes)
+
+
+def test_a_config_file_of_the_engine_is_refused() -> None:
+    """It could set the layout behind the scheduler."""
+    for asked in (config("runtime.args.config=/tmp/x.yaml"), sglang("runtime.args.config=/tmp/x.yaml")):
+        [reason] = resolve(asked, inventory()).reasons
+        assert reason == "runtime.args.config: give what stands in it as runtime.args"
+
+
+def test_limits_are_for_each_attention_rank() -> None:
+    """SGLang shares its limits between them, so that each gets what the preset says, as on vLLM."""
+    layout = ("parallel.tp=8", "parallel.attn_dp=8", "parallel.ep=8", "model.experts=128", "model.layers=4")
+    knobs = ("serving.max_running_requests=32", "serving.max_batched_tokens=2048")
+    plan = resolve(sglang(*layout, *knobs), gpus(8))
+    assert plan.reasons == ()
+    assert " ".join(plan.argv).endswith("--max-running-requests 256 --chunked-prefill-size 16384")
+    assert "serving.max_running_requests=32: SGLang shares 256 between 8 ranks" in plan.notes
+
+
 def test_an_unknown_engine_names_the_known_ones() -> None:
     """A kind that no adapter has."""
     [reason] = resolve(config(kind="ollama"), inventory()).reasons

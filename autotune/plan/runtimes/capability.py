@@ -48,6 +48,12 @@ def too_old(setup: Setup, floor: float | None) -> str | None:
     return f"needs compute capability {floor:.1f} or newer; {gpu.model} has {have:.1f}"
 
 
+def nearest(setup: Setup, field: str, *names: str) -> str:
+    """Return the setting of `field` (`quant.gemm_dtype`) that works on these GPUs: the first such format."""
+    name = next((name for name in names if too_old(setup, WEIGHT_FLOORS.get(name)) is None), "auto")
+    return f"choose {field}={name}"
+
+
 def checked(setup: Setup) -> bool:
     """Whether hardware counts: not on a CPU, nor for what was measured elsewhere."""
     return setup.inventory.kind is not InventoryKind.CPU and setup.config.deploy.kind != "replay"

@@ -57,12 +57,12 @@ def choose(table: Mapping[str, Cell]) -> Rule:
     return rule
 
 
-def with_experts(rule: Rule) -> Rule:
-    """Return the rule that refuses models without experts first."""
+def with_experts(rule: Rule, neutral: str) -> Rule:
+    """Return the rule that refuses models without experts first; `neutral` is what to set for them."""
 
     def checked(value: Any, setup: Setup) -> Cell:
         if setup.facts.dense:
-            return Refusal(reason=f"{setup.config.model.path} has no experts")
+            return Refusal(reason=f"{setup.config.model.path} has no experts: set {neutral}")
         return rule(value, setup)
 
     return checked

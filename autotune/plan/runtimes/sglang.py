@@ -13,6 +13,7 @@ from autotune.plan.runtimes import sglang_layout, sglang_quant, stored
 from autotune.plan.runtimes.capability import UNKNOWN
 from autotune.plan.runtimes.counts import count, fraction
 from autotune.plan.runtimes.mapping import Cell, Refusal, Rule, Told, map_all, to_argument
+from autotune.plan.runtimes.methods import SGLANG, method_reasons
 from autotune.plan.runtimes.protocol import KvBudget, Layout, Mapped, Setup
 from autotune.records import InventoryKind, Readiness
 from autotune.schema import ParallelConfig
@@ -79,7 +80,11 @@ class Sglang:
     def mapped(self, setup: Setup) -> Mapped:
         """Return SGLang's arguments for the presets."""
         mapped = map_all(setup, TABLE)
-        reasons = [*mapped.reasons, *stored.too_old_for_stored(setup)]
+        reasons = [
+            *mapped.reasons,
+            *stored.too_old_for_stored(setup),
+            *method_reasons(SGLANG, setup),
+        ]
         if setup.inventory.kind is InventoryKind.CPU:
             reasons.append("gpus=cpu: SGLang is not served on a CPU here: use runtime=vllm")
         notes = [*mapped.notes, *stored.unread(setup)]

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from autotune.plan.runtimes.capability import capability_of, checked
+from autotune.plan.runtimes.context import smaller_dcp
 from autotune.plan.runtimes.mapping import Cell, Refusal, Rule, Told, to_argument, with_experts
 from autotune.plan.runtimes.protocol import Layout, Setup, Sharding
 from autotune.schema import AttentionDtype, ParallelConfig
@@ -37,6 +38,7 @@ LAYOUT_ARGS: Mapping[str, str] = {
     "node_rank": "an engine runs on one node",
     "dist_init_addr": "an engine runs on one node",
     "use_ray": "an engine runs on one node",
+    "config": "give what stands in it as runtime.args",
     "base_gpu_id": "the scheduler chooses the GPUs; gpus.ids restricts it",
     "gpu_id_step": "the scheduler chooses the GPUs; gpus.ids restricts it",
 }
@@ -186,11 +188,9 @@ def _decode_context_of_heads(value: int, ranks: int, setup: Setup) -> Refusal | 
         return Refusal(reason="SGLang's kernels for it have no sliding windows: set parallel.dcp=1")
     if kv_heads is None or facts.heads is None or kv_heads * value <= ranks:
         return None
-    enough = [n for n in range(kv_heads * value, facts.heads + 1, kv_heads * value) if facts.heads % n == 0]
-    would = f"tp / attn_dp = {enough[0]} would do" if enough else "no parallel.tp would do: use parallel.dp"
     return Refusal(
         reason=f"ranks that share tokens must hold the same KV head; tp / attn_dp = {ranks} is below "
-        f"{kv_heads} KV heads × {value}: {would}"
+        f"{kv_heads} KV heads × {value}: {smaller_dcp(ranks, kv_heads, setup)}"
     )
 
 
@@ -199,9 +199,9 @@ TABLE: dict[str, Rule] = {
     "parallel.pp": to_argument("pp_size"),
     "parallel.dp": to_argument("dp_size"),
     "parallel.attn_dp": _attention_data,
-    "parallel.ep": with_experts(_experts),
+    "parallel.ep": with_experts(_experts, "parallel.ep=1"),
     "parallel.dcp": _decode_context,
     "parallel.cp": _context,
-    "parallel.moe_tp": with_experts(_expert_tensor),
-    "parallel.moe_dense_tp": with_experts(_dense_tensor),
+    "parallel.moe_tp": with_experts(_expert_tensor, "parallel.moe_tp=null"),
+    "parallel.moe_dense_tp": with_experts(_dense_tensor, "parallel.moe_dense_tp=null"),
 }

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from autotune.plan.runtimes import stored
-from autotune.plan.runtimes.capability import WEIGHT_FLOORS, capability_of, checked, too_old
+from autotune.plan.runtimes.capability import WEIGHT_FLOORS, capability_of, checked, nearest, too_old
 from autotune.plan.runtimes.mapping import Cell, Refusal, Rule, Told, explicit, with_experts
 from autotune.plan.runtimes.protocol import Setup
 from autotune.schema import GemmDtype, KvCacheDtype, MoeDtype
@@ -18,14 +18,13 @@ DTYPES = {GemmDtype.bf16: "bfloat16", GemmDtype.fp16: "float16"}
 ONLINE_GEMM = {GemmDtype.fp8: "fp8", GemmDtype.mxfp8: "mxfp8"}  # linear layers and experts
 ONLINE_MOE = {MoeDtype.mxfp4: "mxfp4", MoeDtype.nvfp4: "nvfp4_online"}  # experts only
 CHECKPOINT_ONLY = {
-    "int8": "needs a compressed-tensors W8A8 checkpoint; choose quant.gemm_dtype=fp8",
-    "w4a16": "needs an AWQ or GPTQ checkpoint; choose quant.gemm_dtype=fp8"
-    " (4 bits while loading: runtime.args.quantization=bitsandbytes)",
-    "w4afp8": "needs a W4AFP8 checkpoint; choose quant.gemm_dtype=fp8",
-    "nvfp4": "linear layers need an NVFP4 checkpoint; choose quant.gemm_dtype=fp8",
-    "mxfp4": "is for experts only on NVIDIA GPUs; choose quant.gemm_dtype=fp8",
+    "int8": "needs a compressed-tensors W8A8 checkpoint",
+    "w4a16": "needs an AWQ or GPTQ checkpoint, or runtime.args.quantization=bitsandbytes",
+    "w4afp8": "needs a W4AFP8 checkpoint",
+    "nvfp4": "linear layers need an NVFP4 checkpoint",
+    "mxfp4": "is for experts only on NVIDIA GPUs",
 }
-NO_W4AFP8 = "needs a W4AFP8 checkpoint; choose quant.moe_dtype=mxfp4 (nvfp4 on Blackwell)"
+NO_W4AFP8 = "needs a W4AFP8 checkpoint"
 FP8_KV_FLOOR = 8.0  # FlashInfer; MLA on older GPUs runs on Triton, which needs FP8 instructions
 FP8_KV_FLOOR_MLA = 8.9
 
@@ -35,11 +34,12 @@ def _gemm(value: Any, setup: Setup) -> Cell:
     if kept is not None:
         return kept
     if value.value in CHECKPOINT_ONLY:
-        instead = "" if value is not GemmDtype.mxfp4 or setup.facts.dense else " or quant.moe_dtype=mxfp4"
-        return Refusal(reason=CHECKPOINT_ONLY[value.value] + instead)
+        experts = value is GemmDtype.mxfp4 and not setup.facts.dense
+        instead = nearest(setup, "quant.gemm_dtype", "fp8") + (" or quant.moe_dtype=mxfp4" if experts else "")
+        return Refusal(reason=f"{CHECKPOINT_ONLY[value.value]}; {instead}")
     old = too_old(setup, WEIGHT_FLOORS.get(value.value))
     if old:
-        return Refusal(reason=f"{old}: choose quant.gemm_dtype=auto")
+        return Refusal(reason=f"{old}: {nearest(setup, 'quant.gemm_dtype', 'fp8')}")
     return {"dtype": DTYPES[value]} if value in DTYPES else {"quantization": ONLINE_GEMM[value]}
 
 
@@ -49,7 +49,7 @@ def _moe(value: Any, setup: Setup) -> Cell:
     if kept is not None:
         return kept
     if value is MoeDtype.w4afp8:
-        return Refusal(reason=NO_W4AFP8)
+        return Refusal(reason=f"{NO_W4AFP8}; {nearest(setup, 'quant.moe_dtype', 'nvfp4', 'mxfp4')}")
     old = too_old(setup, WEIGHT_FLOORS[value.value])
     if old:
         return Refusal(reason=f"{old}: choose quant.moe_dtype=auto")
@@ -74,6 +74,11 @@ def _kv_cache(value: Any, setup: Setup) -> Cell:
     if value is KvCacheDtype.nvfp4:
         if setup.facts.mla:
             return Refusal(reason="no kernel for MLA models decodes it; choose quant.kvcache_dtype=fp8")
+        if setup.config.parallel.dcp > 1:
+            return Refusal(
+                reason="the backend that knows decode context parallelism does not read it; choose "
+                "quant.kvcache_dtype=fp8 or parallel.dcp=1"
+            )
         floor = 10.0
     old = too_old(setup, floor)
     if old:
@@ -104,6 +109,11 @@ def _attention(_value: Any, setup: Setup) -> Cell:
         return Told(note="follows from the FP8 KV cache, where the attention backend has it")
     if major == 10:
         return {"attention_backend": "trtllm_mla" if mla else "trtllm_mha"}
+    if major == 9 and mla:  # fa3 takes the cache back to 16 bits where heads are wider than 256
+        return Refusal(
+            reason="kernels for MLA models compute in 16 bits on compute capability 9.x; choose "
+            "quant.attention_dtype=auto"
+        )
     if major == 9:
         return {"attention_backend": "fa3"}
     return Refusal(
@@ -121,5 +131,5 @@ TABLE: dict[str, Rule] = {
     "quant.gemm_dtype": _gemm,
     "quant.kvcache_dtype": _kv_cache,
     "quant.attention_dtype": _attention,
-    "quant.moe_dtype": with_experts(_moe),
+    "quant.moe_dtype": with_experts(_moe, "quant.moe_dtype=auto"),
 }

@@ -74,6 +74,8 @@ def _replicas(value: Any, setup: Setup) -> Cell:
 
 def _attention_data(value: Any, setup: Setup) -> Cell:
     tp = setup.config.parallel.tp
+    if value != tp and setup.config.parallel.dp > 1:
+        return Refusal(reason="TensorRT-LLM takes 1 or parallel.tp")
     if value != tp:
         return Refusal(reason=f"TensorRT-LLM takes 1 or parallel.tp={tp}: set parallel.attn_dp={tp}")
     return {argument("enable_attention_dp", setup): True}
@@ -111,9 +113,9 @@ TABLE: dict[str, Rule] = {
     "parallel.pp": to_argument("pp_size"),
     "parallel.dp": _replicas,
     "parallel.attn_dp": _attention_data,
-    "parallel.ep": with_experts(_experts),
+    "parallel.ep": with_experts(_experts, "parallel.ep=1"),
     "parallel.dcp": refuse(NO_CONTEXT),
     "parallel.cp": refuse(NO_CONTEXT),
-    "parallel.moe_tp": with_experts(_expert_tensor),
-    "parallel.moe_dense_tp": with_experts(_dense_tensor),
+    "parallel.moe_tp": with_experts(_expert_tensor, "parallel.moe_tp=null"),
+    "parallel.moe_dense_tp": with_experts(_dense_tensor, "parallel.moe_dense_tp=null"),
 }

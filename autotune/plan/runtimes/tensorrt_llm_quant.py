@@ -109,7 +109,8 @@ def _kv_quantized(name: str, setup: Setup) -> Cell:
     old, has = too_old(setup, KV_FLOORS[name]), _stored_kv(setup)
     args = {argument(KV_DTYPE, setup): name}
     if old:
-        return Refusal(reason=f"{old}: choose quant.kvcache_dtype=auto")
+        lower = too_old(setup, KV_FLOORS["fp8"]) is None and name != "fp8"
+        return Refusal(reason=f"{old}: choose quant.kvcache_dtype={'fp8' if lower else 'auto'}")
     if has in {None, name}:
         return args
     if _is_1_3(setup):
@@ -144,7 +145,7 @@ TABLE: dict[str, Rule] = {
     "quant.gemm_dtype": _gemm,
     "quant.kvcache_dtype": _kv_cache,
     "quant.attention_dtype": _attention,
-    "quant.moe_dtype": with_experts(_moe),
+    "quant.moe_dtype": with_experts(_moe, "quant.moe_dtype=auto"),
 }
 
 
@@ -161,7 +162,10 @@ def stored_notes(setup: Setup) -> list[str]:
     """Return what the formats of the checkpoint mean on these GPUs."""
     has = setup.facts.stored
     if has is not None and "mxfp4" in {has.gemm_dtype, has.moe_dtype} and too_old(setup, BLACKWELL):
-        return ["MXFP4 experts compute in 16 bits below compute capability 10.0 (moe_config.backend=TRITON)"]
+        return [
+            "MXFP4 experts compute in 16 bits below compute capability 10.0; the engine's guide to gpt-oss "
+            "sets runtime.args.moe_config.backend=TRITON there"
+        ]
     return []
 
 

@@ -12,6 +12,7 @@ from autotune.plan.runtimes import stored, vllm_layout, vllm_quant
 from autotune.plan.runtimes.capability import UNKNOWN
 from autotune.plan.runtimes.counts import count, fraction
 from autotune.plan.runtimes.mapping import Rule, map_all, to_argument
+from autotune.plan.runtimes.methods import VLLM, method_reasons
 from autotune.plan.runtimes.protocol import KvBudget, Layout, Mapped, Setup
 from autotune.records import InventoryKind, Readiness
 from autotune.schema import ParallelConfig
@@ -61,7 +62,7 @@ class Vllm:
             args.setdefault("enforce_eager", True)
             origin.setdefault("enforce_eager", "gpus=cpu")
             notes.append("on a CPU vLLM runs uncompiled (runtime.args.enforce_eager=false compiles)")
-        reasons = (*mapped.reasons, *vllm_quant.stored_reasons(setup))
+        reasons = (*mapped.reasons, *vllm_quant.stored_reasons(setup), *method_reasons(VLLM, setup))
         return Mapped(args=args, origin=origin, env=env, reasons=reasons, notes=tuple(notes))
 
     def command(self, model: str) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from autotune.plan.runtimes.context import smaller_dcp
 from autotune.plan.runtimes.mapping import Cell, Refusal, Rule, Told, to_argument, with_experts
 from autotune.plan.runtimes.protocol import Layout, Setup, Sharding
 from autotune.schema import ParallelConfig
@@ -41,6 +42,7 @@ LAYOUT_ARGS: Mapping[str, str] = {
     "nnodes": "an engine runs on one node",
     "node_rank": "an engine runs on one node",
     "headless": "an engine runs on one node",
+    "config": "give what stands in it as runtime.args",
     "device_ids": "the scheduler chooses the GPUs; gpus.ids restricts it",
 }
 
@@ -163,11 +165,9 @@ def _decode_context_of_heads(value: int, tp: int, setup: Setup) -> Refusal | Non
             reason=f"must divide the {heads // kv_heads} query heads for each KV head of the model"
         )
     if tp <= kv_heads or value > tp // kv_heads:
-        enough = next((n for n in range(kv_heads * value, heads + 1, kv_heads) if heads % n == 0), None)
-        would = f"parallel.tp={enough} would do" if enough else "no parallel.tp would do: use parallel.dp"
         return Refusal(
             reason=f"shares the tokens of a KV head between ranks that hold the same one; with tp={tp} "
-            f"and {kv_heads} KV heads {_same(tp, kv_heads)}: {would}"
+            f"and {kv_heads} KV heads {_same(tp, kv_heads)}: {smaller_dcp(tp, kv_heads, setup)}"
         )
     return None
 
@@ -181,9 +181,9 @@ TABLE: dict[str, Rule] = {
     "parallel.pp": to_argument("pipeline_parallel_size"),
     "parallel.dp": _data,
     "parallel.attn_dp": _attention_data,
-    "parallel.ep": with_experts(_experts),
+    "parallel.ep": with_experts(_experts, "parallel.ep=1"),
     "parallel.dcp": _decode_context,
     "parallel.cp": _context,
-    "parallel.moe_tp": with_experts(_expert_tensor),
-    "parallel.moe_dense_tp": with_experts(_dense_tensor),
+    "parallel.moe_tp": with_experts(_expert_tensor, "parallel.moe_tp=null"),
+    "parallel.moe_dense_tp": with_experts(_dense_tensor, "parallel.moe_dense_tp=null"),
 }

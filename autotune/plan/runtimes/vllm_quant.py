@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from autotune.plan.runtimes import stored
-from autotune.plan.runtimes.capability import WEIGHT_FLOORS, capability_of, checked, too_old
+from autotune.plan.runtimes.capability import WEIGHT_FLOORS, capability_of, checked, nearest, too_old
 from autotune.plan.runtimes.mapping import Cell, Refusal, Rule, Told, explicit, with_experts
 from autotune.plan.runtimes.protocol import Setup
 from autotune.records import InventoryKind
@@ -23,18 +23,19 @@ DTYPES = {"bf16": "bfloat16", "fp16": "float16"}
 NOT_FP16 = frozenset({"gemma2", "gemma3", "gemma3_text", "glm4"})  # numerically unstable: config/model.py
 ONLINE_LINEAR = {"fp8": "fp8_per_tensor", "mxfp8": "mxfp8", "mxfp4": "mxfp4"}
 ONLINE_MOE = {"fp8": "fp8_per_tensor", "mxfp4": "mxfp4", "nvfp4": "nvfp4_per_token"}
-CHECKPOINT_ONLY = {
-    "int8": "linear layers need a compressed-tensors W8A8 checkpoint; choose quant.gemm_dtype=fp8",
-    "w4a16": "needs an AWQ, GPTQ or compressed-tensors checkpoint; choose quant.gemm_dtype=mxfp4",
-    "w4afp8": "needs a compressed-tensors W4A8-FP8 checkpoint; choose quant.gemm_dtype=fp8",
-    "nvfp4": "linear layers need an NVFP4 checkpoint; choose quant.gemm_dtype=mxfp4",
+CHECKPOINT_ONLY = {  # what is needed, and the nearest format that is made while loading
+    "int8": ("linear layers need a compressed-tensors W8A8 checkpoint", "fp8"),
+    "w4a16": ("needs an AWQ, GPTQ or compressed-tensors checkpoint", "mxfp4"),
+    "w4afp8": ("needs a compressed-tensors W4A8-FP8 checkpoint", "fp8"),
+    "nvfp4": ("linear layers need an NVFP4 checkpoint", "mxfp4"),
 }
-NO_W4AFP8 = (
-    "needs a compressed-tensors W4A8-FP8 checkpoint; choose quant.moe_dtype=mxfp4 or fp8 (nvfp4 on Blackwell)"
-)
+NO_W4AFP8 = "needs a compressed-tensors W4A8-FP8 checkpoint"
 ON_A_CPU = "vLLM's CPU build cannot quantize weights: choose quant.{field}=auto"
-FP8_KV_FLOOR = 8.0  # FlashInfer; with MLA the Triton kernel needs FP8 instructions
-FP8_KV_FLOOR_MLA = 8.9
+# FlashInfer reads it from 8.0 on; the Triton kernel, which MLA and attention sinks are left to on older GPUs,
+# needs FP8 instructions. Source: v1/attention/backends/flashinfer.py, triton_attn.py.
+FP8_KV_FLOOR = 8.0
+FP8_KV_FLOOR_TRITON = 8.9
+SINKS = frozenset({"gpt_oss"})
 
 
 def _gemm(value: Any, setup: Setup) -> Cell:
@@ -62,16 +63,20 @@ def _refused_gemm(name: str, setup: Setup) -> Refusal | None:
             reason=f"{setup.facts.model_type} models are unstable in it: choose quant.gemm_dtype=bf16"
         )
     if name in CHECKPOINT_ONLY:
-        return Refusal(reason=CHECKPOINT_ONLY[name])
-    return _old(WEIGHT_FLOORS.get(name), "quant.gemm_dtype=auto", setup)
+        needs, near = CHECKPOINT_ONLY[name]
+        return Refusal(reason=f"{needs}; {nearest(setup, 'quant.gemm_dtype', near, 'mxfp4')}")
+    return _old_weights(name, "quant.gemm_dtype", setup)
 
 
 def _refused_moe(name: str, setup: Setup) -> Refusal | None:
     if setup.inventory.kind is InventoryKind.CPU:
         return Refusal(reason=ON_A_CPU.format(field="moe_dtype"))
     if name == "w4afp8":
-        return Refusal(reason=NO_W4AFP8)
-    return _old(WEIGHT_FLOORS.get(name), "quant.moe_dtype=auto", setup)
+        return Refusal(reason=f"{NO_W4AFP8}; {nearest(setup, 'quant.moe_dtype', 'nvfp4', 'fp8', 'mxfp4')}")
+    if name == "nvfp4" and checked(setup) and (capability_of(setup) or 0) >= 11:
+        instead = nearest(setup, "quant.moe_dtype", "mxfp4")
+        return Refusal(reason=f"has kernels for compute capability 10.x only; {instead}")
+    return _old_weights(name, "quant.moe_dtype", setup)
 
 
 def _weights(setup: Setup) -> Mapping[str, Any]:
@@ -109,14 +114,16 @@ def _kv_bf16(setup: Setup) -> Cell:
             reason=f"must be the model's own type, {model}; choose quant.kvcache_dtype=auto"
             " or quant.gemm_dtype=bf16"
         )
-    fp8_by_default = facts.mla or (facts.stored is not None and facts.stored.kvcache_dtype is not None)
+    has_scales = facts.stored is not None and facts.stored.kvcache_dtype is not None
+    fp8_by_default = has_scales or facts.index_topk is not None  # DeepSeek-V3.2
     if model is not None and fp8_by_default:
         return {"kv_cache_dtype": "bfloat16"}
     return Told(note="the model's own type, which is the default: no --kv-cache-dtype")
 
 
 def _kv_fp8(setup: Setup) -> Cell:
-    floor = FP8_KV_FLOOR_MLA if setup.facts.mla else FP8_KV_FLOOR
+    triton = setup.facts.mla or setup.facts.model_type in SINKS
+    floor = FP8_KV_FLOOR_TRITON if triton else FP8_KV_FLOOR
     return _old(floor, "quant.kvcache_dtype=auto", setup) or {"kv_cache_dtype": "fp8"}
 
 
@@ -140,6 +147,11 @@ def _kv_nvfp4(setup: Setup) -> Cell:
     if setup.facts.mla:
         return Refusal(reason="no kernel for MLA models takes it; choose quant.kvcache_dtype=fp8")
     below = capability is not None and int(capability) != 10 and checked(setup)
+    if setup.config.parallel.dcp > 1 and below:
+        return Refusal(
+            reason="is not read with decode context parallelism below compute capability 10.0; choose "
+            "quant.kvcache_dtype=fp8 or parallel.dcp=1"
+        )
     if below and setup.facts.head_dim == 64:
         return Refusal(
             reason="misreads heads of 64 below compute capability 10.0; choose quant.kvcache_dtype=fp8"
@@ -181,6 +193,11 @@ def _attention_mla(major: int) -> Cell:
     )
 
 
+def _old_weights(name: str, field: str, setup: Setup) -> Refusal | None:
+    old = too_old(setup, WEIGHT_FLOORS.get(name))
+    return Refusal(reason=f"{old}: {nearest(setup, field, 'fp8')}") if old else None
+
+
 def _old(floor: float | None, choice: str, setup: Setup) -> Refusal | None:
     old = too_old(setup, floor)
     return Refusal(reason=f"{old}: choose {choice}") if old else None
@@ -190,7 +207,7 @@ TABLE: dict[str, Rule] = {
     "quant.gemm_dtype": _gemm,
     "quant.kvcache_dtype": _kv_cache,
     "quant.attention_dtype": _attention,
-    "quant.moe_dtype": with_experts(_moe),
+    "quant.moe_dtype": with_experts(_moe, "quant.moe_dtype=auto"),
 }
 
 

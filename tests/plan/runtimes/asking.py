@@ -39,7 +39,7 @@ AWQ = replace(DENSE, stored=Stored(method="awq", gemm_dtype="w4a16"))
 FP8 = replace(DENSE, stored=Stored(method="fp8", gemm_dtype="fp8"))
 FP8_KV = replace(DENSE, stored=Stored(method="modelopt", gemm_dtype="w4a16", kvcache_dtype="fp8"))
 NVFP4 = replace(DENSE, stored=Stored(method="modelopt_fp4", gemm_dtype="nvfp4"))
-W4AFP8 = replace(MOE, stored=Stored(method="w4afp8", gemm_dtype="fp8", moe_dtype="w4afp8"))
+W4AFP8 = replace(MOE, stored=Stored(method="compressed-tensors", gemm_dtype="fp8", moe_dtype="w4afp8"))
 UNREAD = replace(DENSE, stored=None)
 NOWHERE = ModelFacts(source="nowhere")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,8 @@ def test_two_ways_to_say_one_layout_of_vllm_are_one_candidate(
         pytest.param("vllm", ParallelConfig(tp=8, dcp=2), NOWHERE, {"tensor_parallel_size": 8, "decode_context_parallel_size": 2}, id="vllm: unknown heads"),
         pytest.param("sglang", ParallelConfig(tp=8, cp=2), MOE, {"tp_size": 8, "enable_prefill_cp": True, "attn_cp_size": 2, "cp_strategy": "zigzag"}, id="sglang: prefill cp"),
         pytest.param("sglang", ParallelConfig(tp=8, cp=2, moe_tp=4), MOE, {"tp_size": 8, "enable_prefill_cp": True, "attn_cp_size": 2, "cp_strategy": "zigzag", "moe_dp_size": 2}, id="sglang: experts repeated over cp"),
+        pytest.param("sglang", ParallelConfig(tp=8, cp=4, attn_dp=2, ep=8, moe_dense_tp=1), MLA, {"tp_size": 8, "attn_dp_size": 2, "ep_size": 8, "enable_prefill_cp": True, "attn_cp_size": 4, "cp_strategy": "zigzag", "moe_dense_tp_size": 1}, id="sglang: prefill cp of MLA"),
+        pytest.param("sglang", ParallelConfig(tp=8, attn_dp=8), replace(DENSE, model_type="qwen3"), {"tp_size": 8, "attn_dp_size": 8}, id="sglang: attention dp of Qwen3"),
         pytest.param("sglang", ParallelConfig(tp=8, moe_tp=8), MOE, {"tp_size": 8}, id="sglang: experts split as they are"),
         pytest.param("sglang", ParallelConfig(tp=8, ep=4, moe_tp=2), MOE, {"tp_size": 8, "ep_size": 4}, id="sglang: both"),
         pytest.param("sglang", ParallelConfig(tp=8, moe_dense_tp=1), MOE, {"tp_size": 8, "moe_dense_tp_size": 1}, id="sglang: dense layers whole"),
@@ -155,8 +158,8 @@ def test_what_is_in_no_preset_is_mapped_too(
         pytest.param("vllm", ParallelConfig(tp=8, ep=4), MOE, H100, "parallel.ep=4: vLLM spreads experts over tp × cp × dp = 8 ranks: set parallel.ep=8", id="vllm: ep size"),
         pytest.param("vllm", ParallelConfig(tp=8, attn_dp=2), DENSE, H100, "parallel.attn_dp=2: org/model has no experts to share between attention ranks: use parallel.dp=2", id="vllm: attention dp, dense"),
         pytest.param("vllm", ParallelConfig(tp=8, attn_dp=3), MOE, H100, "parallel.attn_dp=3: must divide parallel.tp=8", id="vllm: attention dp"),
-        pytest.param("vllm", ParallelConfig(tp=8, dcp=2), DENSE, H100, "parallel.dcp=2: shares the tokens of a KV head between ranks that hold the same one; with tp=8 and 8 KV heads each holds others: parallel.tp=16 would do", id="vllm: dcp of 8 KV heads"),
-        pytest.param("vllm", ParallelConfig(tp=8, dcp=4), MOE, H100, "with tp=8 and 4 KV heads only 2 do: parallel.tp=16 would do", id="vllm: too much dcp"),
+        pytest.param("vllm", ParallelConfig(tp=8, dcp=2), DENSE, H100, "parallel.dcp=2: shares the tokens of a KV head between ranks that hold the same one; with tp=8 and 8 KV heads each holds others: set parallel.dcp=1", id="vllm: dcp of 8 KV heads"),
+        pytest.param("vllm", ParallelConfig(tp=8, dcp=4), MOE, H100, "with tp=8 and 4 KV heads only 2 do: parallel.dcp=2 would do", id="vllm: too much dcp"),
         pytest.param("vllm", ParallelConfig(tp=6, dcp=3), MOE, H100, "must divide the 16 query heads for each KV head", id="vllm: dcp of query heads"),
         pytest.param("vllm", ParallelConfig(tp=8, dcp=3), MLA, H100, "parallel.dcp=3: must divide the 8 ranks of tensor parallelism", id="vllm: dcp of tp"),
         pytest.param("vllm", ParallelConfig(tp=4, cp=2, dcp=4), SPARSE, H100, "with parallel.cp=2 must be one of 1, 2, 8", id="vllm: dcp and cp"),
@@ -170,7 +173,10 @@ def test_what_is_in_no_preset_is_mapped_too(
         pytest.param("sglang", ParallelConfig(tp=6, ep=6), MOE, H100, "parallel.ep=6: must divide the 128 experts of the model", id="sglang: ep of experts"),
         pytest.param("sglang", ParallelConfig(tp=2, attn_dp=2, dp=2), MOE, H100, "parallel.attn_dp=2: SGLang takes it or parallel.dp=2 above 1", id="sglang: dp twice"),
         pytest.param("sglang", ParallelConfig(tp=8, attn_dp=3), MOE, H100, "parallel.attn_dp=3: must divide parallel.tp=8", id="sglang: attention dp"),
-        pytest.param("sglang", ParallelConfig(tp=8, dcp=2), DENSE, H100, "must hold the same KV head; tp / attn_dp = 8 is below 8 KV heads × 2: tp / attn_dp = 16 would do", id="sglang: dcp of 8 KV heads"),
+        pytest.param("sglang", ParallelConfig(tp=8, dcp=2), DENSE, H100, "must hold the same KV head; tp / attn_dp = 8 is below 8 KV heads × 2: set parallel.dcp=1", id="sglang: dcp of 8 KV heads"),
+        pytest.param("sglang", ParallelConfig(tp=4, attn_dp=2), replace(DENSE, model_type="llama"), H100, "parallel.attn_dp=2: SGLang splits the attention of llama models over all of parallel.tp: use parallel.dp", id="sglang: attention dp of Llama"),
+        pytest.param("sglang", ParallelConfig(tp=4, cp=2), replace(DENSE, model_type="mistral"), H100, "parallel.cp=2: SGLang splits the attention of mistral models over all of parallel.tp", id="sglang: cp of Mistral"),
+        pytest.param("sglang", ParallelConfig(tp=8, cp=2), MLA, H100, "parallel.cp=2: SGLang splits the prompts of MLA models in one way only: set parallel.cp=8 parallel.ep=8 parallel.moe_dense_tp=1", id="sglang: cp of MLA"),
         pytest.param("sglang", ParallelConfig(tp=8, dcp=3), MLA, H100, "must divide the 8 ranks of attention", id="sglang: dcp of tp"),
         pytest.param("sglang", ParallelConfig(tp=8, attn_dp=8, dcp=2), MLA, H100, "must divide the 1 ranks of attention", id="sglang: dcp of attention dp"),
         pytest.param("sglang", ParallelConfig(tp=8, cp=3), MOE, H100, "parallel.cp=3: times parallel.attn_dp=1 must divide parallel.tp=8", id="sglang: cp of tp"),

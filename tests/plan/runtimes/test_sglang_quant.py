@@ -46,7 +46,6 @@ Q, KV, BACKEND = "quantization", "kv_cache_dtype", "attention_backend"
         pytest.param("kv=fp8_e5m2", MLA, H100, {KV: "fp8_e5m2"}, id="kv e5m2 of MLA"),
         pytest.param("kv=nvfp4", DENSE, B200, {KV: "nvfp4"}, id="kv nvfp4"),
         pytest.param("attention=fp8 kv=fp8", DENSE, H100, {KV: "fp8_e4m3", BACKEND: "fa3"}, id="attention on Hopper"),
-        pytest.param("attention=fp8 kv=fp8", LATENT, H100, {KV: "fp8_e4m3", BACKEND: "fa3"}, id="attention of MLA on Hopper"),
         pytest.param("attention=fp8 kv=fp8", DENSE, B200, {KV: "fp8_e4m3", BACKEND: "trtllm_mha"}, id="attention on Blackwell"),
         pytest.param("attention=fp8 kv=fp8", LATENT, B200, {KV: "fp8_e4m3", BACKEND: "trtllm_mla"}, id="attention of MLA on Blackwell"),
         pytest.param("attention=fp8 kv=fp8", DENSE, UNKNOWN, {KV: "fp8_e4m3"}, id="attention on what is unknown"),
@@ -70,7 +69,9 @@ def test_a_format_becomes_arguments(
     ("words", "facts", "inventory", "reason"),
     [
         pytest.param("gemm=int8", DENSE, H100, "quant.gemm_dtype=int8: needs a compressed-tensors W8A8 checkpoint; choose quant.gemm_dtype=fp8", id="int8"),
-        pytest.param("gemm=w4a16", DENSE, H100, "needs an AWQ or GPTQ checkpoint; choose quant.gemm_dtype=fp8 (4 bits while loading: runtime.args.quantization=bitsandbytes)", id="w4a16"),
+        pytest.param("gemm=w4a16", DENSE, H100, "needs an AWQ or GPTQ checkpoint, or runtime.args.quantization=bitsandbytes; choose quant.gemm_dtype=fp8", id="w4a16"),
+        pytest.param("gemm=int8", DENSE, A100, "needs a compressed-tensors W8A8 checkpoint; choose quant.gemm_dtype=auto", id="int8 where FP8 is refused too"),
+        pytest.param("attention=fp8 kv=fp8", LATENT, H100, "kernels for MLA models compute in 16 bits on compute capability 9.x; choose quant.attention_dtype=auto", id="attention of MLA on Hopper"),
         pytest.param("gemm=w4afp8", DENSE, H100, "quant.gemm_dtype=w4afp8: needs a W4AFP8 checkpoint", id="w4afp8"),
         pytest.param("gemm=nvfp4", DENSE, B200, "quant.gemm_dtype=nvfp4: linear layers need an NVFP4 checkpoint", id="nvfp4"),
         pytest.param("gemm=mxfp4", MOE, H100, "is for experts only on NVIDIA GPUs; choose quant.gemm_dtype=fp8 or quant.moe_dtype=mxfp4", id="mxfp4"),

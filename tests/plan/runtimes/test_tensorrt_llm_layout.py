@@ -17,7 +17,7 @@ from tests.plan.runtimes.tensorrt_llm_plans import NEW, VERSIONS, mapped, plan
 @pytest.mark.parametrize(
     ("changes", "facts", "reason"),
     [
-        ("parallel.ep=2", DENSE, "org/model has no experts"),
+        ("parallel.ep=2", DENSE, "org/model has no experts: set parallel.ep=1"),
         ("parallel.ep=3", MOE, "must divide parallel.tp=1: TensorRT-LLM spreads experts over those ranks"),
         ("parallel.moe_tp=2", MOE, "moe_tp × ep = 2 × 1 must be parallel.tp=1: set parallel.moe_tp=1"),
         ("parallel.attn_dp=2", DENSE, "TensorRT-LLM takes 1 or parallel.tp=1: set parallel.attn_dp=1"),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from autotune.plan.facts import ModelFacts
 from autotune.records import Inventory
-from tests.contracts.runtime import DENSE, MLA, MOE
+from tests.contracts.runtime import DENSE, MLA, MOE, gpus
 from tests.plan.runtimes.asking import (
     A100,
     AWQ,
@@ -22,6 +23,7 @@ from tests.plan.runtimes.asking import (
     LATENT,
     NOWHERE,
     NVFP4,
+    SPARSE,
     UNKNOWN,
     UNREAD,
     W4AFP8,
@@ -64,7 +66,7 @@ PARTS = "quantization_config"
         pytest.param("kv=nvfp4", GPT_OSS, B200, {"kv_cache_dtype": "nvfp4"}, id="kv nvfp4 of heads of 64"),
         pytest.param("kv=bf16", DENSE, H100, {}, id="kv bf16 is the default"),
         pytest.param("kv=bf16", FP8_KV, H100, {"kv_cache_dtype": "bfloat16"}, id="kv bf16 against FP8 scales"),
-        pytest.param("kv=bf16", LATENT, H100, {"kv_cache_dtype": "bfloat16"}, id="kv bf16 of MLA"),
+        pytest.param("kv=bf16", SPARSE, H100, {"kv_cache_dtype": "bfloat16"}, id="kv bf16 of sparse MLA, which caches FP8 by default"),
         pytest.param("attention=fp8 kv=fp8", DENSE, H100, {"kv_cache_dtype": "fp8"}, id="attention by FlashAttention 3"),
         pytest.param("attention=fp8 kv=fp8", DENSE, B200, {"kv_cache_dtype": "fp8"}, id="attention by TRT-LLM kernels"),
         pytest.param("attention=fp8 kv=fp8", DENSE, L40S, {"kv_cache_dtype": "fp8", "attention_backend": "TRITON_ATTN"}, id="attention by Triton"),
@@ -96,7 +98,11 @@ def test_a_format_becomes_arguments(
         pytest.param("gemm=w4a16", DENSE, H100, "quant.gemm_dtype=w4a16: needs an AWQ, GPTQ or compressed-tensors checkpoint", id="w4a16"),
         pytest.param("gemm=w4afp8", DENSE, H100, "quant.gemm_dtype=w4afp8: needs a compressed-tensors W4A8-FP8 checkpoint", id="w4afp8"),
         pytest.param("gemm=nvfp4", DENSE, B200, "quant.gemm_dtype=nvfp4: linear layers need an NVFP4 checkpoint", id="nvfp4"),
-        pytest.param("moe=w4afp8", MOE, H100, "quant.moe_dtype=w4afp8: needs a compressed-tensors W4A8-FP8 checkpoint; choose quant.moe_dtype=mxfp4 or fp8", id="moe w4afp8"),
+        pytest.param("gemm=fp16", replace(DENSE, model_type="gemma3_text"), H100, "quant.gemm_dtype=fp16: gemma3_text models are unstable in it: choose quant.gemm_dtype=bf16", id="fp16 of Gemma 3"),
+        pytest.param("gemm=int8", DENSE, A100, "choose quant.gemm_dtype=mxfp4", id="int8 where FP8 is refused too"),
+        pytest.param("kv=fp8", replace(GPT_OSS, model_type="gpt_oss"), A100, "needs compute capability 8.9", id="fp8 cache of gpt-oss, whose attention sinks FlashInfer lacks there"),
+        pytest.param("moe=nvfp4", MOE, gpus(capability=12.0, model="RTX"), "has kernels for compute capability 10.x only; choose quant.moe_dtype=mxfp4", id="moe nvfp4 on 12.x"),
+        pytest.param("moe=w4afp8", MOE, H100, "quant.moe_dtype=w4afp8: needs a compressed-tensors W4A8-FP8 checkpoint; choose quant.moe_dtype=fp8", id="moe w4afp8"),
         pytest.param("moe=fp8", DENSE, H100, "quant.moe_dtype=fp8: org/model has no experts", id="moe of a dense model"),
         pytest.param("gemm=fp8", DENSE, A100, "quant.gemm_dtype=fp8: needs compute capability 8.9 or newer; A100 has 8.0: choose quant.gemm_dtype=auto", id="fp8 on an A100"),
         pytest.param("gemm=mxfp8", DENSE, H100, "needs compute capability 10.0 or newer; H100 has 9.0", id="mxfp8 on an H100"),
@@ -139,7 +145,7 @@ def test_what_cannot_be_is_refused_with_what_would_work(
     ("words", "facts", "inventory", "note"),
     [
         pytest.param("gemm=w4a16", AWQ, H100, "quant.gemm_dtype=w4a16: the checkpoint is already awq (w4a16): no --quantization", id="stored"),
-        pytest.param("moe=w4afp8", W4AFP8, H100, "the checkpoint is already w4afp8 (w4afp8): no --quantization", id="stored experts"),
+        pytest.param("moe=w4afp8", W4AFP8, H100, "the checkpoint is already compressed-tensors (w4afp8): no --quantization", id="stored experts"),
         pytest.param("gemm=fp8", UNREAD, H100, "what the checkpoint stores is unknown: judged as not quantized", id="unread"),
         pytest.param("gemm=fp8", DENSE, UNKNOWN, "compute capability unknown: not checked", id="unknown GPU"),
         pytest.param("", FP8, UNKNOWN, "compute capability unknown: not checked", id="unknown GPU, FP8 checkpoint"),
