@@ -103,6 +103,7 @@ def account(
     likely = budget.gib
     if weights.gib != weights.floor_gib:
         likely = runtime.kv_budget(args, gpu_gib=gpu_gib, weights_gib=weights.gib).gib
+    likely -= budget.kept_gib
     overhead = overhead_gib(facts, layout)
     if config.runtime.kind not in OVERHEAD_BESIDE:
         likely -= overhead

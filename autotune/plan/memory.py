@@ -87,7 +87,7 @@ def _reasons(runtime: Runtime, setup: Setup, args: Mapping[str, Any], held: Acco
         return ()
     left = f"{held.budget.arithmetic} = {held.budget.gib:.1f} GiB"
     weights = f"weights take {held.weights.floor_gib:.1f} GiB of each GPU, which leaves {left}"
-    ways = what_fits(runtime, setup, args, held.gpu_gib)
+    ways = [*filter(None, [held.budget.instead]), *what_fits(runtime, setup, args, held.gpu_gib)]
     if held.excludes_mean:
         request = f"one request of {held.mean_tokens:,} tokens needs {held.least(held.mean_gib):.2f} GiB"
         reason = f"does not fit: {weights} for a KV cache; {request}"

@@ -68,11 +68,14 @@ class Mapped:
 class KvBudget:
     """The most memory, GiB on each GPU, that the engine gives to its KV cache, and how that is reckoned.
 
-    Negative where the weights alone are more than it may take.
+    Negative where the weights alone are more than it may take. `kept_gib` is what it likely keeps free beside
+    that; `instead` a setting that would leave more.
     """
 
     gib: float
     arithmetic: str
+    kept_gib: float = 0
+    instead: str | None = None
 
 
 class Runtime(Protocol):

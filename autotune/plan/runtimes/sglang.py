@@ -9,20 +9,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from autotune.plan.runtimes import sglang_layout, sglang_quant, stored
+from autotune.plan.runtimes import sglang_layout, sglang_memory, sglang_quant, stored
 from autotune.plan.runtimes.capability import UNKNOWN
-from autotune.plan.runtimes.counts import count, fraction
 from autotune.plan.runtimes.mapping import Cell, Refusal, Rule, Told, map_all, to_argument
 from autotune.plan.runtimes.methods import SGLANG, method_reasons
 from autotune.plan.runtimes.protocol import KvBudget, Layout, Mapped, Setup
 from autotune.records import InventoryKind, Readiness
 from autotune.schema import ParallelConfig
-
-MIB = 1024  # MiB in a GiB
-# Tokens of a chunk by the memory of a GPU, GiB below which. Source: arg_groups/memory_hook.py.
-CHUNKS = ((20, 2048), (60, 4096), (160, 8192))
-LARGEST_CHUNK = 16384
-UNCHUNKED = 16384  # max_prefill_tokens, which counts where chunking is off
 
 
 def _prefix_caching(value: Any, _setup: Setup) -> Cell:
@@ -97,31 +90,5 @@ class Sglang:
         return ("sglang", "serve", "--model-path", model)
 
     def kv_budget(self, args: Mapping[str, Any], *, gpu_gib: float, weights_gib: float) -> KvBudget:
-        """KV ≤ fraction × the memory that is free before loading - weights.
-
-        Without `mem_fraction_static` SGLang reserves, in MiB, 512 + 1.5 · max(chunk, 2048) + 128 · tp · pp
-        and its CUDA graphs (left out here: this is a bound), 10 GiB at the least on more than 60 GiB.
-        Source: arg_groups/memory_hook.py:281-341, mem_cache/kv_cache_configurator.py:2990-3060.
-        """
-        part = fraction(args.get("mem_fraction_static"))
-        if part is not None:
-            return KvBudget(
-                gib=part * gpu_gib - weights_gib,
-                arithmetic=f"{part:g} × {gpu_gib:.1f} - {weights_gib:.2f} GiB",
-            )
-        reserved = _reserved_gib(args, gpu_gib)
-        return KvBudget(
-            gib=gpu_gib - reserved - weights_gib,
-            arithmetic=f"{gpu_gib:.1f} - {reserved:.2f} - {weights_gib:.2f} GiB",
-        )
-
-
-def _reserved_gib(args: Mapping[str, Any], gpu_gib: float) -> float:
-    chunk = args.get("chunked_prefill_size")
-    if chunk is None:
-        tokens = next((size for below, size in CHUNKS if gpu_gib < below), LARGEST_CHUNK)
-    else:
-        tokens = count(chunk) or count(args.get("max_prefill_tokens")) or UNCHUNKED
-    ranks = (count(args.get("tp_size")) or 1) * (count(args.get("pp_size")) or 1)
-    reserved = 512 + 1.5 * max(tokens, 2048) + 128 * ranks
-    return max(reserved, 10 * MIB if gpu_gib > 60 else 0) / MIB
+        """Return what is left for the KV cache; see `sglang_memory`."""
+        return sglang_memory.kv_budget(args, gpu_gib=gpu_gib, weights_gib=weights_gib)

@@ -31,3 +31,27 @@ def test_budget(engine: str, args: dict[str, Any], gpu_gib: float, gib: float, a
     budget = RUNTIMES[engine].kv_budget(args, gpu_gib=gpu_gib, weights_gib=15)
     assert budget.gib == pytest.approx(gib)
     assert budget.arithmetic == arithmetic
+
+
+@pytest.mark.parametrize(
+    ("args", "share"),
+    [
+        pytest.param({}, 0.819, id="eight ranks"),
+        pytest.param({"attn_dp_size": 8, "ep_size": 8}, 0.594, id="attention ranks"),
+        pytest.param({"attn_dp_size": 8, "ep_size": 8, "chunked_prefill_size": 16384}, 0.444, id="larger chunks"),
+        pytest.param({"attn_dp_size": 8, "ep_size": 8, "chunked_prefill_size": 131072}, -1.656, id="chunks of all ranks"),
+    ],
+)  # fmt: skip
+def test_what_sglang_reserves_is_what_it_resolves(args: dict[str, Any], share: float) -> None:
+    """`mem_fraction_static` as SGLang 0.5.23 itself set it for Qwen3 30B A3B on H100 GPUs of 80 GiB."""
+    budget = RUNTIMES["sglang"].kv_budget({"tp_size": 8, **args}, gpu_gib=80, weights_gib=0)
+    assert (budget.gib - budget.kept_gib) / 80 == pytest.approx(share, abs=0.0005)
+
+
+def test_chunks_that_leave_nothing_have_a_way_out() -> None:
+    """The fraction set by hand counts instead of what SGLang would reserve."""
+    budget = RUNTIMES["sglang"].kv_budget({"chunked_prefill_size": 131072}, gpu_gib=80, weights_gib=10)
+    assert (
+        budget.instead == "runtime.args.mem_fraction_static=0.85 (else 193 GiB are reserved for such chunks)"
+    )
+    assert RUNTIMES["sglang"].kv_budget({}, gpu_gib=80, weights_gib=10).instead is None
