@@ -1,9 +1,9 @@
 """Candidates of a space, composed as Hydra composes them, but in microseconds.
 
-Each preset is composed by Hydra once; a candidate then puts the nodes of its presets together and sets its
-values in them. That is the same as composing it whole as long as a preset writes into its own node only,
-which is checked for every preset; where one does not (`# @package _global_`, a defaults list of its own),
-every candidate is composed whole.
+The command is composed by Hydra once; a preset is then merged into its schema, and a candidate puts the nodes
+of its presets together and sets its values in them. That is the same as composing it whole as long as each
+preset writes into its own node only, which is checked for every one; where one does not (a package of
+`_global_`, a defaults list of its own), every candidate is composed whole.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from omegaconf import OmegaConf
 from autotune import compose
 from autotune.errors import ConfigError
 from autotune.records import Candidate
+from autotune.schema import Config
 
 MANY_NODES = 1000  # nodes remembered as complete
 SIMPLE = re.compile(r"\$\{(\.*)([A-Za-z_]\w*)(?:\.[\w.]+)?\}")  # a reference; absolute where no dot leads
@@ -56,6 +57,7 @@ class Composer:
         self._groups = set(compose.presets(app))
         self._effects: dict[str, _Preset | _Value | None] = {}
         self._resolved: dict[tuple[str, str], Any] = {}
+        self._at_home: bool | None = None
         self._whole_nodes: dict[int, Any] = {}  # by identity; kept, so that none is reused
         self.whole = 0  # candidates that Hydra had to compose whole, 70 ms each
 
@@ -109,7 +111,7 @@ class Composer:
         override = self._parser.parse_override(word)
         key, value = override.key_or_group, override.value()
         if key in self._groups:
-            return self._preset(word, key)
+            return self._preset(word, key, str(value))
         keys = {other.lstrip("+").partition("=")[0] for other in self._fixed} - self._groups
         nested = any(f"{key}.".startswith(f"{o}.") or f"{o}.".startswith(f"{key}.") for o in keys)
         if nested or isinstance(value, dict) or override.is_delete() or "." not in key:
@@ -120,9 +122,11 @@ class Composer:
         content: Any = OmegaConf.to_container(holder, resolve=False, enum_to_str=True)
         return _Value(path, content[path[-1]])
 
-    def _preset(self, word: str, group: str) -> _Preset | None:
-        if not self._stays_at_home(word, group):
+    def _preset(self, word: str, group: str, name: str) -> _Preset | None:
+        if not self._stays_at_home(group, name):
             return None
+        if group in self._nodes and self._all_at_home():
+            return _Preset(group, name, self._merged(group, name))
         other = compose.compose(self._app, [*self._fixed, word], config_name=self._config_name)
         nodes = _containers(OmegaConf.masked_copy(other, compose.task_keys(other)))
         chosen = dict(compose.choices_of(other["hydra"]))
@@ -130,6 +134,32 @@ class Composer:
         if set(elsewhere) - {group} or {**self._choices, group: chosen.get(group)} != chosen:
             return None
         return _Preset(group, chosen[group], nodes[group])
+
+    def _merged(self, group: str, name: str) -> Any:
+        """A preset in its schema, and what the command sets there, as Hydra merges them in this order."""
+        whole = OmegaConf.masked_copy(OmegaConf.structured(Config), [group])
+        loaded = self._load(f"{group}/{name}")
+        whole = OmegaConf.merge(whole, {group: loaded.config} if loaded is not None else {})
+        for word in self._fixed:
+            override = self._parser.parse_override(word)
+            if override.key_or_group.startswith(f"{group}."):
+                added = override.is_force_add()
+                OmegaConf.update(whole, override.key_or_group, override.value(), merge=True, force_add=added)
+        return _containers(whole)[group]
+
+    def _all_at_home(self) -> bool:
+        """Whether nothing that is chosen writes into a node that is not its own, the root included."""
+        if self._at_home is None:
+            root = self._load(self._config_name)
+            own = root is not None and not set(root.config) - {"hydra"}
+            chosen = [(group, name) for group, name in self._choices.items() if group in self._groups]
+            self._at_home = own and all(self._stays_at_home(*preset) for preset in chosen)
+        return self._at_home
+
+    def _load(self, path: str) -> Any:
+        """What a file holds, as Hydra reads it."""
+        repository = getattr(self._app.config_loader, "repository")  # noqa: B009 (of the one loader there is)
+        return repository.load_config(path)
 
     def _lacks(self, node: Any) -> bool:
         """Whether a value may be missing; nodes that candidates share are looked at once."""
@@ -141,10 +171,9 @@ class Composer:
             self._whole_nodes[id(node)] = node
         return lacking
 
-    def _stays_at_home(self, word: str, group: str) -> bool:
+    def _stays_at_home(self, group: str, name: str) -> bool:
         """Whether a preset's file neither names another package nor brings other presets."""
-        repository = getattr(self._app.config_loader, "repository")  # noqa: B009 (of the one loader there is)
-        loaded = repository.load_config(f"{group}/{word.partition('=')[2]}")
+        loaded = self._load(f"{group}/{name}")
         if loaded is None:
             return False
         others = [item for item in loaded.defaults_list or () if not item.is_self()]

@@ -62,6 +62,21 @@ def test_candidates_do_not_change_each_other() -> None:
     assert plain.config["parallel"]["pp"] == 1
 
 
+def test_what_an_experiment_says_of_a_node_counts_for_its_other_presets(tmp_path: Path) -> None:
+    """It is chosen beside them, and wins over each, though it agrees with the one that is the default."""
+    (tmp_path / "experiment").mkdir()
+    text = "# @package _global_\nruntime:\n  version: 0.33.0\n"
+    (tmp_path / "experiment" / "newest.yaml").write_text(text)
+    fixed = ["gpus=h100_8x", "+experiment=newest"]
+    with compose.hydra_on(str(tmp_path)) as app:
+        composer = Composer(app, fixed)
+        for runtime in ("runtime=vllm", "runtime=sglang"):
+            point = [*fixed, runtime]
+            whole = compose.candidate_from(compose.compose(app, point))
+            assert composer.candidate(point) == whole
+            assert whole.config["runtime"]["version"] == "0.33.0"
+
+
 def test_a_preset_that_reaches_further_is_composed_whole(tmp_path: Path) -> None:
     """`--config-dir` may bring a preset that sets more than its own node."""
     for group, text in {
