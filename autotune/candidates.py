@@ -137,7 +137,7 @@ class Composer:
 
     def _merged(self, group: str, name: str) -> Any:
         """A preset in its schema, and what the command sets there, as Hydra merges them in this order."""
-        whole = OmegaConf.masked_copy(OmegaConf.structured(Config), [group])
+        whole: Any = OmegaConf.masked_copy(OmegaConf.structured(Config), [group])
         loaded = self._load(f"{group}/{name}")
         whole = OmegaConf.merge(whole, {group: loaded.config} if loaded is not None else {})
         for word in self._fixed:

@@ -87,7 +87,7 @@ def examine(app: Hydra, engine: str, gpus: str, models: Path) -> Examined:
     answers = list(ask(engine, declared(planner.inventory), asked))
     found.asked = len(asked)
     for (command, planned), answer in zip(commands.items(), answers, strict=False):
-        _judge(found, command, planned, answer)
+        judge(found, command, planned, answer)
     for (rule, show), planned, answer in zip(shown, proofs, answers[len(commands) :], strict=True):
         _judge_rule(found, rule, show, planned, answer)
     return found
@@ -122,7 +122,8 @@ def _in_command(rule: Rule) -> bool:
     return not (rule.later or rule.unsaid or rule.partly) and not any(show.add for show in rule.shown)
 
 
-def _judge(found: Examined, command: Command, planned: Planned, answer: Answer) -> None:
+def judge(found: Examined, command: Command, planned: Planned, answer: Answer) -> None:
+    """Count an answer, and keep it where the engine disagrees with the plan."""
     engine, plan = found.engine, planned.plan
     said = f"{' '.join(planned.words)}\n    {' '.join(command)}\n    {answer.error or plan.reasons}"
     if plan.reasons:

@@ -32,7 +32,7 @@ def strange(plan: Plan, flags: FlagList) -> list[str]:
 
 def _options(argv: tuple[str, ...]) -> Iterator[tuple[str, tuple[str, ...]]]:
     starts = [n for n, word in enumerate(argv) if word.startswith("--")]
-    for n, end in zip(starts, [*starts[1:], len(argv)], strict=True):
+    for n, end in zip(starts, [*starts[1:], len(argv)], strict=False):
         yield argv[n], argv[n + 1 : end]
 
 
