@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from autotune.schema import Config
 
+SPACE = "search.space."  # values in Hydra's grammar, kept as text until the space is made
 OPEN = "???"  # a value that is still to be given
 KINDS: Mapping[Any, str] = {
     int: "a whole number",
@@ -72,10 +73,19 @@ def value_type_problems(key: str, value: Any) -> list[str]:
     holder = _required(hint)
     if isinstance(value, Mapping) and (_is_schema(holder) or typing.get_origin(holder) is dict):
         wrong = [f"{key}.{name}: a key is text" for name in value if not isinstance(name, str)]
-        return wrong or [p for name, inner in value.items() for p in value_type_problems(f"{key}.{name}", inner)]
+        return wrong or [p for name, item in value.items() for p in _inner_problems(key, name, item)]
     if hint is Any or (isinstance(value, str) and ("${" in value or value == OPEN)) or _accepted(key, value):
         return []
     return [f"{key}={written(value)}: expected {takes(key)}"]
+
+
+def _inner_problems(key: str, name: str, value: Any) -> list[str]:
+    """What is wrong with a value inside a map; the free names of a map may have dots."""
+    free = typing.get_origin(_required(hint_of(key))) is dict
+    plain = name.replace(".", "-") if free else name
+    return [
+        p.replace(f"{key}.{plain}", f"{key}.{name}", 1) for p in value_type_problems(f"{key}.{plain}", value)
+    ]
 
 
 def written(value: Any) -> str:
@@ -98,7 +108,12 @@ def suggest(word: str, known: Sequence[str]) -> str:
 
 
 def _accepted(key: str, value: Any) -> bool:
-    """Try a value on a copy of the schema; no key takes a number that is not finite."""
+    """Try a value on a copy of the schema; no key takes a number that is not finite.
+
+    What OmegaConf itself lets through in a map of texts is looked at first.
+    """
+    if hint_of(key) is str and (value is None or isinstance(value, (list, Mapping))):
+        return False
     numbers = value if isinstance(value, list) else [value]
     if any(isinstance(number, float) and not math.isfinite(number) for number in numbers):
         return False
@@ -107,23 +122,27 @@ def _accepted(key: str, value: Any) -> bool:
     for folder in reversed(folders):
         content = {folder: content}
     try:
-        OmegaConf.merge(_blank(folders[0] if folders else last), content)
+        OmegaConf.merge(_blank(folders[0] if folders else None), content)
     except OmegaConfBaseException:
         return False
     return True
 
 
 @cache
-def _blank(node: str) -> Any:
-    """The schema of one node: merging into the whole one would take 20 ms."""
-    return OmegaConf.masked_copy(OmegaConf.structured(Config), [node])
+def _blank(node: str | None) -> Any:
+    """The schema of one node: merging into the whole one takes 20 ms."""
+    whole = OmegaConf.structured(Config)
+    return whole if node is None else OmegaConf.masked_copy(whole, [node])
 
 
 def _kind(key: str, hint: Any) -> str:
     if _is_schema(hint):
-        return f"keys below it, such as {key}.{dataclasses.fields(hint)[0].name}"
+        names = [item.name for item in dataclasses.fields(hint)]
+        return f"keys below it, such as {key}.{names[0]}" if names else "nothing: it has no keys yet"
     if typing.get_origin(hint) is dict:
         return f"keys below it: {key}.NAME"
+    if key.startswith(SPACE):
+        return "its values as text, such as choice(16,32)"
     if isinstance(hint, type) and issubclass(hint, Enum):
         return f"one of {', '.join(hint.__members__)}"
     return KINDS[hint]

@@ -2,101 +2,143 @@
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
 import re
-import types
-import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
+from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, Quote, QuotedString, Sweep
+from hydra.core.override_parser.types import (
+    ChoiceSweep,
+    Glob,
+    Override,
+    Quote,
+    QuotedString,
+    RangeSweep,
+    Sweep,
+    Transformer,
+)
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
-from autotune.schema import Config
+from autotune.foreign import unreadable
+from autotune.keys import SPACE, hint_of, schema_keys, suggest, value_type_problems, written
+from autotune.ranges import sweep_problem
 
 SWEEPABLE = ("runtime", "model", "quant", "parallel", "serving", "workload")
-FREE = ("runtime.args.", "runtime.env.", "search.space.")  # keys of the user's own choosing
-SPACE = "search.space."  # its values are Hydra's grammar, kept as text until the space is made
+FREE = ("runtime.args.", "runtime.env.", SPACE)  # keys of the user's own choosing
+HYDRAS = ("hydra.", "hydra/")
 SECRET = re.compile(r"(^|_)(TOKEN|KEY|SECRET|PASSWORD)$", re.IGNORECASE)
+
+Preset = tuple[str, str]  # its group and its name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
-    """Overrides in Hydra's form, and the keys that take more than one value."""
+    """Overrides in Hydra's form; those with several values vary."""
 
-    overrides: tuple[str, ...]
     parsed: tuple[Override, ...]
-    varied: tuple[str, ...]
+
+    @property
+    def overrides(self) -> tuple[str, ...]:
+        """The overrides as Hydra is given them."""
+        return tuple(str(override.input_line) for override in self.parsed)
+
+    @property
+    def varied(self) -> tuple[str, ...]:
+        """The keys that take more than one value."""
+        return tuple(override.key_or_group for override in self.parsed if _is_swept(override))
+
+    def without(self, presets: Collection[Preset]) -> Checked:
+        """Return the overrides that name none of these presets."""
+        kept = [o for o in self.parsed if not any((o.key_or_group, name) in presets for name in _names(o))]
+        return Checked(parsed=tuple(kept))
 
 
 class OverrideChecker:
     """Knows the groups with their presets, and the keys of the schema."""
 
     def __init__(self, presets: Mapping[str, Sequence[str]], config_loader: ConfigLoader) -> None:
-        self._presets = presets
-        self._keys = dict(_schema_keys(Config))
-        self._parser = OverridesParser.create(config_loader=config_loader)
+        self.presets = presets
+        self.parser = OverridesParser.create(config_loader=config_loader)
+        self._config_loader = config_loader
 
     def check(self, words: Sequence[str], *, multirun: bool) -> tuple[Checked, list[str]]:
         """Return the overrides that can be used, and everything that is wrong with the others."""
         problems: list[str] = []
         good: list[Override] = []
         for word in words:
-            override, wrong = self._check_one(_as_text(_without_plus(word)), multirun=multirun)
+            override, wrong = self._check_one(word, multirun=multirun)
             problems += wrong
             if override is not None and not wrong:
                 good.append(override)
-        varied = [o.key_or_group for o in good if _is_swept(o)]
-        checked = Checked(
-            overrides=tuple(str(o.input_line) for o in good),
-            parsed=tuple(good),
-            varied=tuple(varied),
-        )
-        return checked, problems
+        return Checked(parsed=tuple(good)), problems
 
-    @property
-    def keys(self) -> tuple[str, ...]:
-        """Every key of the schema, dotted."""
-        return tuple(self._keys)
-
-    def presets_of(self, checked: Checked) -> list[tuple[str, str]]:
-        """Return the presets that a command names, as group and name."""
-        groups = [o for o in checked.parsed if o.key_or_group in self._presets]
+    def presets_of(self, checked: Checked) -> list[Preset]:
+        """Return the presets that a command names."""
+        groups = [o for o in checked.parsed if o.key_or_group in self.presets]
         return [(o.key_or_group, name) for o in groups for name in _names(o)]
+
+    def preset_problems(self, group: str, name: str) -> list[str]:
+        """Return what is wrong with naming a preset: there is none of that name."""
+        known = self.presets[group]
+        if name in known:
+            return []
+        return [f"{group}={name}: no such preset{suggest(name, known)}; known: {', '.join(known)}"]
 
     def _check_one(self, word: str, *, multirun: bool) -> tuple[Override | None, list[str]]:
         try:
-            override = self._parser.parse_override(word)
+            override = self.parser.parse_override(_as_text(_without_plus(word)))
         except HydraException as error:
-            return None, [f"{word}: cannot be read: {str(error).splitlines()[0]}"]
-        key = override.key_or_group
-        if key.startswith(("hydra.", "hydra/")):
-            return override, []
-        if override.is_delete():
-            return override, [f"{word}: keys cannot be deleted; set null instead"]
-        problems = self._sweep_problems(override, multirun=multirun)
-        if key in self._presets:
-            return override, problems + self._preset_problems(override)
-        if key.startswith(FREE):
-            return override, problems + _secret_problems(key)
-        if key not in self._keys:
-            return override, [self._unknown(key)]
-        return override, problems + _type_problems(override)
+            return None, [f"{word}: {unreadable(error)}"]
+        override.config_loader = self._config_loader
+        if override.key_or_group.startswith(HYDRAS):
+            return override, self._problems_of_hydras(override, word)
+        refused = self._refused(override, word)
+        return override, [refused] if refused else self._problems(override, word, multirun=multirun)
 
-    def _sweep_problems(self, override: Override, *, multirun: bool) -> list[str]:
+    def _refused(self, override: Override, word: str) -> str | None:
+        """Why an override is none of ours, whatever its value."""
+        key = override.key_or_group
+        if override.is_delete():
+            return f"{word}: keys cannot be deleted; set null instead"
+        if not key:
+            return f"{word}: which key? Give KEY=VALUE"
+        if key not in self.presets and hint_of(key) is None:
+            return self._unknown(key)
+        if override.package is not None:
+            return f"{word}: a preset has its own place: leave out @{override.package}"
+        if _holds_sweep(override.value()):
+            return f"{word}: several values stand for the whole value, not inside it"
+        return None
+
+    def _problems(self, override: Override, word: str, *, multirun: bool) -> list[str]:
+        key = override.key_or_group
+        problems = self._sweep_problems(override, word, multirun=multirun)
+        if _is_swept(override) and (wrong := sweep_problem(override, self.presets.get(key))):
+            return [*problems, f"{word}: {wrong}"]
+        if key not in self.presets:
+            return problems + _secret_problems(key) + _type_problems(override)
+        if isinstance(override.value(), dict):
+            return [f"{word}: expected the name of a preset; values are set by {key}.KEY=VALUE"]
+        return problems + [p for name in _names(override) for p in self.preset_problems(key, name)]
+
+    def _problems_of_hydras(self, override: Override, word: str) -> list[str]:
+        key = override.key_or_group
+        if _is_swept(override):
+            return [f"{word}: Hydra's own settings cannot be swept"]
+        known = self._config_loader.get_group_options(key, ObjectType.CONFIG) if "/" in key else None
+        if known is None or override.is_delete() or set(_names(override)) <= set(known):
+            return []
+        return [f"{word}: no such preset of Hydra; known: {', '.join(known) or 'none'}"]
+
+    def _sweep_problems(self, override: Override, word: str, *, multirun: bool) -> list[str]:
         if not _is_swept(override):
             return []
-        key, word = override.key_or_group, override.input_line
         if not multirun:
             return [f"{word}: several values need a sweep: python -m autotune -m ..."]
-        node = key.split(".")[0]
+        node = override.key_or_group.split(".")[0]
         if node not in SWEEPABLE:
             return [
                 f"{word}: {node} cannot be swept, because results under different {node} settings "
@@ -104,28 +146,23 @@ class OverrideChecker:
             ]
         return []
 
-    def _preset_problems(self, override: Override) -> list[str]:
-        group, known = override.key_or_group, self._presets[override.key_or_group]
-        if _is_swept(override) and not override.is_discrete_sweep():
-            example = f"{group}={','.join(known[:2])}"
-            return [f"{override.input_line}: presets have no range: give a list such as {example}"]
-        return [
-            f"{group}={name}: no such preset{_suggest(name, known)}; known: {', '.join(known)}"
-            for name in _names(override)
-            if name not in known
-        ]
-
     def _unknown(self, key: str) -> str:
-        known = [*self._keys, *self._presets]
-        return f"{key}: no such key or group{_suggest(key, known)}"
+        if key.startswith(SPACE):
+            return f"{key}: a name with dots can only be given in a file of the group search/space"
+        return f"{key}: no such key or group{suggest(key, [*schema_keys(), *self.presets])}"
 
 
 def elements(override: Override) -> list[str]:
     """Return the override strings of a discrete sweep, or the one of a plain override."""
     key = override.get_key_element()
     if not _is_swept(override):
-        return [f"{key}={override.get_value_element_as_str()}"]
-    return [f"{key}={value}" for value in override.sweep_string_iterator()]
+        text = written(value) if isinstance(value := override.value(), bool) else None
+        return [f"{key}={text or override.get_value_element_as_str()}"]
+    return [f"{key}={value}" for value in override.sweep_iterator(transformer=_word)]
+
+
+def _word(value: Any) -> str:
+    return written(value) if isinstance(value, bool) else Transformer.str(value)
 
 
 def _without_plus(word: str) -> str:
@@ -147,14 +184,9 @@ def _is_swept(override: Override) -> bool:
 
 def _names(override: Override) -> list[str]:
     if _is_swept(override):
-        return [str(value) for value in override.sweep_string_iterator()]
+        return [written(_unquoted(value)) for value in override.sweep_iterator()]
     value = override.value()
-    return [str(item) for item in value] if isinstance(value, list) else [str(value)]
-
-
-def _suggest(word: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f"; did you mean {near[0]}?" if near else ""
+    return [written(item) for item in value] if isinstance(value, list) else [written(value)]
 
 
 def _secret_problems(key: str) -> list[str]:
@@ -168,54 +200,32 @@ def _secret_problems(key: str) -> list[str]:
 
 
 def _type_problems(override: Override) -> list[str]:
-    """Try every value on a copy of the schema."""
+    """Try every value on the schema."""
+    key = override.key_or_group
+    return [problem for value in _values(override) for problem in value_type_problems(key, value)]
+
+
+def _values(override: Override) -> Iterator[Any]:
+    """The values to try; of a range the first, whose type they all have."""
     value = override.value()
-    values: list[Any]
-    if isinstance(value, Sweep):
-        values = list(override.sweep_iterator()) if override.is_discrete_sweep() else []
-    else:
-        values = [value]
-    told = (type_problem(override.key_or_group, item) for item in values)
-    return [
-        f"{override.key_or_group}={item}: {wrong}" for item, wrong in zip(values, told, strict=True) if wrong
-    ]
+    if not _is_swept(override):
+        yield value
+    elif isinstance(value, ChoiceSweep):
+        yield from map(_unquoted, value.list)
+    elif isinstance(value, RangeSweep):
+        yield next(override.sweep_iterator())
 
 
-def type_problem(key: str, value: Any) -> str | None:
-    """Return why the schema does not take `value` for a dotted key, None if it does.
-
-    A reference to another key is only known once it is resolved.
-    """
-    if isinstance(value, str) and "${" in value:
-        return None
-    *folders, last = key.split(".")
-    content: dict[str, Any] = {last: value}
-    for folder in reversed(folders):
-        content = {folder: content}
-    try:
-        OmegaConf.merge(_blank(folders[0]) if folders else OmegaConf.structured(Config), content)
-    except OmegaConfBaseException as error:
-        return str(error).splitlines()[0]
-    return None
+def _unquoted(value: Any) -> Any:
+    if isinstance(value, QuotedString):
+        return value.text
+    if isinstance(value, list):
+        return [_unquoted(item) for item in value]
+    return {name: _unquoted(item) for name, item in value.items()} if isinstance(value, dict) else value
 
 
-@cache
-def _blank(node: str) -> Any:
-    """The schema of one node: merging into the whole one would take 20 ms."""
-    whole = OmegaConf.structured(Config)
-    return OmegaConf.masked_copy(whole, [node])
-
-
-def _schema_keys(node: type, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    hints = typing.get_type_hints(node)
-    for item in dataclasses.fields(node):
-        key = f"{prefix}{item.name}"
-        yield key, hints[item.name]
-        inner = _dataclass_of(hints[item.name])
-        if inner is not None:
-            yield from _schema_keys(inner, f"{key}.")
-
-
-def _dataclass_of(hint: Any) -> type | None:
-    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    return next((o for o in options if isinstance(o, type) and dataclasses.is_dataclass(o)), None)
+def _holds_sweep(value: Any) -> bool:
+    """Whether a range or a choice stands inside a list, a map or a choice."""
+    inner = value.list if isinstance(value, ChoiceSweep) else value
+    items = inner.values() if isinstance(inner, dict) else inner if isinstance(inner, list) else ()
+    return any(isinstance(item, (Sweep, Glob)) or _holds_sweep(item) for item in items)

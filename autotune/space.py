@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -13,9 +13,15 @@ from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.errors import HydraException
 
 from autotune.errors import ConfigError
+from autotune.foreign import unreadable
 from autotune.overrides import elements
+from autotune.plan.arguments import is_whole
+from autotune.plan.expand import Entry
+from autotune.plan.runtimes.flags import load_flags
+from autotune.ranges import sweep_problem, wants_whole
 
 Point = tuple[str, ...]
+ARGS = "runtime.args."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +48,7 @@ class Interval:
     def __str__(self) -> str:
         """`16 to 1024, whole numbers, log`."""
         kind = ["whole numbers"] * self.whole + ["log"] * self.log
-        return ", ".join([f"{self.start:g} to {self.end:g}", *kind])
+        return ", ".join([f"{_number(self.start)} to {_number(self.end)}", *kind])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,17 +59,27 @@ class Dimension:
     words: tuple[str, ...] = ()
     interval: Interval | None = None
 
+    @property
+    def name(self) -> str:
+        """The key as a user writes it."""
+        return self.key.lstrip("+")
+
+    @property
+    def is_fractional(self) -> bool:
+        """Whether it is a range of more than whole numbers."""
+        return self.interval is not None and not self.interval.whole
+
     def draw(self, rng: random.Random) -> str:
         """Return one value as an override word."""
         if self.interval is None:
             return rng.choice(self.words)
-        return f"{self.key}={self.interval.sample(rng):.6g}"
+        return f"{self.key}={_number(self.interval.sample(rng))}"
 
     def ends(self) -> tuple[str, ...]:
         """Return the two ends of a range, or every value."""
         if self.interval is None:
             return self.words
-        return tuple(f"{self.key}={end:.6g}" for end in (self.interval.start, self.interval.end))
+        return tuple(f"{self.key}={_number(end)}" for end in (self.interval.start, self.interval.end))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +98,7 @@ class Space:
     def ranges(self) -> tuple[str, ...]:
         """The keys that have a range, so that there is no grid."""
         own = (dimension for dimensions in self.of_runtime.values() for dimension in dimensions)
-        return tuple(d.key.lstrip("+") for d in (*self.common, *own) if d.interval is not None)
+        return tuple(d.name for d in (*self.common, *own) if d.interval is not None)
 
     def points(self) -> Iterator[Point]:
         """Yield every point of the grid, the last key varying fastest."""
@@ -98,13 +114,11 @@ class Space:
             yield (*point, *(dimension.draw(rng) for dimension in self._own(point)))
 
     def _own(self, point: Point) -> tuple[Dimension, ...]:
-        """The dimensions of the point's runtime that the command does not give itself."""
+        """The dimensions of the point's runtime."""
         if not self.of_runtime:
             return ()
         word = next((word for word in point if word.startswith("runtime=")), "")
-        given = {word.partition("=")[0] for word in point}
-        own = self.of_runtime.get(self.runtimes[word], ())
-        return tuple(dimension for dimension in own if dimension.key not in given)
+        return self.of_runtime.get(self.runtimes[word], ())
 
 
 def dimensions(parsed: Sequence[Override]) -> tuple[Dimension, ...]:
@@ -113,35 +127,82 @@ def dimensions(parsed: Sequence[Override]) -> tuple[Dimension, ...]:
     return tuple(_dimension(override) for override in latest.values())
 
 
+def space_of(
+    common: tuple[Dimension, ...], own: Mapping[str, tuple[Dimension, ...]], runtimes: Mapping[str, str]
+) -> Space:
+    """Return the space, without the dimensions that no point has.
+
+    Those are the ones of a runtime that is not chosen, and the arguments that the command gives itself.
+    """
+    given = {dimension.name for dimension in common}
+    left = {
+        runtime: tuple(d for d in own[runtime] if d.name not in given)
+        for runtime in dict.fromkeys(runtimes.values())
+        if runtime in own
+    }
+    return Space(common=common, of_runtime=left, runtimes=runtimes)
+
+
 def own_dimensions(
-    space: Mapping[str, Mapping[str, str]], parser: OverridesParser
+    space: Mapping[str, Mapping[str, str]],
+    parser: OverridesParser,
+    *,
+    runtimes: Collection[str] | None = None,
 ) -> Mapping[str, tuple[Dimension, ...]]:
     """Return the dimensions of `search.space`: for each runtime its own arguments.
 
-    Raises: ConfigError naming every value that cannot be read.
+    Raises: ConfigError naming every value that cannot be used, and every runtime not among `runtimes`.
     """
     found: dict[str, list[Dimension]] = {}
     problems = []
     for runtime, arguments in space.items():
+        if runtimes is not None and runtime not in runtimes:
+            problems.append(f"search.space.{runtime}: no such runtime; known: {', '.join(runtimes)}")
         for name, text in arguments.items():
             try:
                 override = parser.parse_override(f"++runtime.args.{name}={text}")
+                wrong = sweep_problem(override, None)
             except HydraException as error:
-                reason = str(error).splitlines()[0]
-                problems.append(f"search.space.{runtime}.{name}={text}: cannot be read: {reason}")
-                continue
-            found.setdefault(runtime, []).append(_dimension(override))
+                wrong = unreadable(error)
+            if wrong:
+                problems.append(f"search.space.{runtime}.{name}={text}: {wrong}")
+            else:
+                found.setdefault(runtime, []).append(_dimension(override))
     if problems:
         raise ConfigError(problems)
     return {runtime: tuple(own) for runtime, own in found.items()}
 
 
+def fraction_problems(space: Space, entries: Iterable[Entry]) -> list[str]:
+    """Return the ranges of fractions for arguments of which an engine takes whole numbers only."""
+    ranged = {
+        "": [d for d in space.common if d.name.startswith(ARGS) and d.is_fractional],
+        **{runtime: [d for d in own if d.is_fractional] for runtime, own in space.of_runtime.items()},
+    }
+    problems: dict[str, None] = {}
+    for entry in entries if any(ranged.values()) else ():
+        runtime, config = entry.candidate.choices.get("runtime", ""), entry.config.runtime
+        try:
+            flags = load_flags(config.kind, config.version)
+        except ConfigError:
+            continue  # which is a reason of the entry's plan
+        for prefix, own in ((ARGS, ranged[""]), (f"search.space.{runtime}.", ranged.get(runtime, []))):
+            for dimension in own:
+                name, interval = dimension.name.removeprefix(ARGS), dimension.interval
+                if interval is not None and is_whole(name, flags):
+                    meant = wants_whole(interval.start, interval.end, log=interval.log)
+                    problems[f"{prefix}{name}: {meant}"] = None
+    return list(problems)
+
+
 def _dimension(override: Override) -> Dimension:
-    value = override.value()
-    if not isinstance(value, IntervalSweep):
-        return Dimension(key=override.get_key_element(), words=tuple(elements(override)))
-    start, end = value.start, value.end
-    if start is None or end is None:
-        raise ConfigError([f"{override.input_line}: an interval needs both ends"])
-    interval = Interval(start=start, end=end, log="log" in value.tags)
-    return Dimension(key=override.get_key_element(), interval=interval)
+    """The dimension of an override without `sweep_problem`."""
+    value, key = override.value(), override.get_key_element()
+    if not isinstance(value, IntervalSweep) or value.start is None or value.end is None:
+        return Dimension(key=key, words=tuple(elements(override)))
+    return Dimension(key=key, interval=Interval(start=value.start, end=value.end, log="log" in value.tags))
+
+
+def _number(number: float) -> str:
+    """Whole numbers in full, fractions with six digits."""
+    return str(number) if isinstance(number, int) else f"{number:.6g}"

@@ -6,13 +6,16 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import sys
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from hydra._internal.hydra import Hydra
+from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
@@ -21,18 +24,22 @@ from omegaconf.errors import OmegaConfBaseException
 from autotune import compose
 from autotune.candidates import Composer
 from autotune.errors import ConfigError
+from autotune.foreign import COMPOSING, in_words
 from autotune.gpus.inventory import take_inventory
+from autotune.keys import suggest, written
 from autotune.overrides import Checked, OverrideChecker
 from autotune.plan.expand import Checkpoints, Entry, expand
 from autotune.plan.rules import value_problems
-from autotune.preset_files import preset_file_problems
+from autotune.preset_files import PresetFiles
 from autotune.records import Gpu, Inventory, InventoryKind
 from autotune.schema import Config, config_from
-from autotune.space import Point, Space, dimensions, own_dimensions
+from autotune.space import Point, Space, dimensions, fraction_problems, own_dimensions, space_of
 
 OUR_SWEEPER = "hydra_plugins.autotune_launchers.sweeper.StreamingSweeper"
 SAMPLES = 10  # candidates shown of a space that has ranges
 MANY = 2000  # candidates from which on planning takes noticeable time
+
+OBJECTIVE_NEEDS = {"workload", "gpus", "experiment"}  # without them nobody knows if an objective fits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +62,7 @@ class Survey:
     @property
     def varied(self) -> tuple[str, ...]:
         """The keys that take more than one value, those of one runtime last."""
-        own = [d.key.lstrip("+") for of in self.space.of_runtime.values() for d in of]
+        own = [d.name for of in self.space.of_runtime.values() for d in of]
         return (*self.checked.varied, *dict.fromkeys(own))
 
     @property
@@ -73,17 +80,67 @@ def survey(
     """
     checker = OverrideChecker(compose.presets(hydra), hydra.config_loader)
     checked, problems = checker.check(words, multirun=multirun)
-    problems += preset_file_problems(hydra, checker.presets_of(checked), checker.keys)
-    if problems:
-        raise ConfigError(problems)
+    files = PresetFiles(hydra, checker, checked)
+    files.read(checker.presets_of(checked))
+    root_problems = _root_problems(hydra, config_name)
+    if not root_problems:
+        files.read_root(config_name)
+    problems = [*root_problems, *problems, *files.problems]
+    if not problems:
+        return _understood(hydra, checker, checked, multirun=multirun, config_name=config_name)
+    if not root_problems and files.bad <= set(checker.presets_of(checked)):
+        good = checked.without(files.bad)
+        dropped = (Counter(map(_node, words)) - Counter(map(_node, good.overrides))).keys()
+        more = _problems_of(hydra, checker, good, multirun=multirun, config_name=config_name)
+        problems += [p for p in more if not (dropped & OBJECTIVE_NEEDS and p.startswith("objective."))]
+    raise ConfigError(list(dict.fromkeys(problems)))
+
+
+def _understood(
+    hydra: Hydra, checker: OverrideChecker, checked: Checked, *, multirun: bool, config_name: str
+) -> Survey:
+    """What the overrides ask for, whose words are right.
+
+    Raises: ConfigError, in place of what Hydra and OmegaConf raise when they compose.
+    """
     try:
         composer = Composer(hydra, fixed(checked), config_name=config_name)
         if multirun:
             checked = _with_experiment(composer.master, checker, checked)
             composer = composer.also(fixed(checked))
+    except COMPOSING as error:
+        raise ConfigError([in_words(error)]) from error
+    try:
         return _surveyed(hydra, checked, composer, multirun=multirun)
     except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError([_one_line(error.__cause__ or error)]) from error
+        raise ConfigError([in_words(error)]) from error
+
+
+def _problems_of(
+    hydra: Hydra, checker: OverrideChecker, good: Checked, *, multirun: bool, config_name: str
+) -> tuple[str, ...]:
+    """What is wrong with the values of the overrides that are left, where others were refused."""
+    try:
+        return _understood(hydra, checker, good, multirun=multirun, config_name=config_name).problems
+    except ConfigError as error:
+        return error.problems
+
+
+def _root_problems(hydra: Hydra, config_name: str) -> list[str]:
+    repository = getattr(hydra.config_loader, "repository")  # noqa: B009 (of the one loader there is)
+    if repository.config_exists(config_name):
+        return []
+    sources = [source for source in repository.get_sources() if source.scheme() == "file"]
+    known = sorted({name for source in sources for name in source.list("", ObjectType.CONFIG)})
+    return [
+        f"--config-name {config_name}: no such root configuration{suggest(config_name, known)}; "
+        f"known: {', '.join(known)}"
+    ]
+
+
+def _node(word: str) -> str:
+    """Return what an override is about: `workload` of `workload.loads=[1]`."""
+    return re.split(r"[=./@]", word.lstrip("+~"), maxsplit=1)[0]
 
 
 def fixed(checked: Checked) -> list[str]:
@@ -103,6 +160,9 @@ def _surveyed(hydra: Hydra, checked: Checked, composer: Composer, *, multirun: b
         inventory, no_gpus = Inventory(kind=InventoryKind.UNKNOWN, gpus=()), tuple(error.problems)
     entries = expand(candidates, inventory, Checkpoints(os.environ))
     problems = dict.fromkeys(p for entry in entries for p in value_problems(entry.config))
+    problems |= dict.fromkeys(fraction_problems(space, entries))
+    if multirun and OmegaConf.select(composer.master, "hydra.sweeper._target_") is None:
+        problems["hydra.sweeper: is no sweeper: leave it as it is, or give hydra/sweeper=autotune"] = None
     return Survey(
         checked=checked,
         master=composer.master,
@@ -124,17 +184,12 @@ def _space(hydra: Hydra, checked: Checked, composer: Composer, *, multirun: bool
     texts: Any = OmegaConf.to_container(composer.master.search.space)
     if not texts:
         return Space(common=common)
-    own = own_dimensions(texts, OverridesParser.create(config_loader=hydra.config_loader))
+    own = own_dimensions(texts, OverridesParser.create(), runtimes=compose.presets(hydra)["runtime"])
     if not multirun:
         raise ConfigError(["search.space: several values need a sweep: python -m autotune -m ..."])
-    known = compose.presets(hydra)["runtime"]
-    wrong = [f"search.space.{name}: no such runtime; known: {', '.join(known)}" for name in own]
-    wrong = [problem for name, problem in zip(own, wrong, strict=True) if name not in known]
-    if wrong:
-        raise ConfigError(wrong)
     chosen = [word for d in common if d.key == "runtime" for word in d.words]
     names = {word: word.partition("=")[2] for word in chosen} or {"": composer.choice("runtime")}
-    return Space(common=common, of_runtime=own, runtimes=names)
+    return space_of(common, own, names)
 
 
 def _told(points: Iterable[Point]) -> list[Point]:
@@ -147,15 +202,16 @@ def _told(points: Iterable[Point]) -> list[Point]:
 
 def _with_experiment(master: DictConfig, checker: OverrideChecker, checked: Checked) -> Checked:
     """An experiment preset sweeps by `hydra.sweeper.params`; the command line wins."""
-    params = OmegaConf.select(master, "hydra.sweeper.params") or {}
+    selected = OmegaConf.select(master, "hydra.sweeper.params")
+    params: Any = OmegaConf.to_container(selected) if selected else {}
     given = {p.key_or_group for p in checked.parsed}
-    extra = [f"{key}={value}" for key, value in params.items() if key not in given]
+    extra = [f"{key}={written(value)}" for key, value in params.items() if key not in given]
     if not extra or OmegaConf.select(master, "hydra.sweeper._target_") != OUR_SWEEPER:
         return checked
     words = [word.removeprefix("++") for word in checked.overrides]
     again, problems = checker.check([*words, *extra], multirun=True)
     if problems:
-        raise ConfigError(problems)
+        raise ConfigError([f"hydra.sweeper.params: {problem}" for problem in problems])
     return again
 
 
@@ -167,7 +223,3 @@ def _inventory(config: Config) -> Inventory:
     numbers = range(config.gpus.count or 0)
     gpus = tuple(Gpu(uuid=f"foreign-{n}", index=n, model=model, node=node) for n in numbers)
     return Inventory(kind=InventoryKind.FOREIGN, gpus=gpus)
-
-
-def _one_line(error: BaseException) -> str:
-    return "; ".join(line.strip() for line in str(error).splitlines() if line.strip())

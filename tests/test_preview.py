@@ -91,6 +91,33 @@ def test_differences_leave_out_what_all_have(capsys: pytest.CaptureFixture[str])
     assert "in every candidate: --max-num-seqs 64" in text
     assert "--tensor-parallel-size 2" in text
     assert shown(capsys, *words).count("--max-num-seqs 64") == 2
+    alone = ["-m", "parallel=tp1,tp2", "runtime.args.max_num_seqs=64", "gpus=h100_8x", "--diff"]
+    assert "(nothing else)" in shown(capsys, *alone)
+    assert "(the engine's defaults)" in shown(capsys, "-m", "parallel=tp1,tp2", "gpus=h100_8x", "--diff")
+
+
+def test_a_glob_chooses_presets(capsys: pytest.CaptureFixture[str]) -> None:
+    """Those of the group that look like it."""
+    content = planned(capsys, "-m", "quant=glob(*fp8)", "parallel=glob([tp1,tp2])", "gpus=h100_8x")
+    assert [candidate["overrides"][:2] for candidate in content["candidates"]] == [
+        [f"quant={quant}", f"parallel={parallel}"]
+        for quant in ("dynamic-fp8", "kv-cache-fp8")
+        for parallel in ("tp1", "tp2")
+    ]
+
+
+def test_the_space_shows_what_the_samples_can_have(capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing of the other runtimes, nor what the command gives itself; true and false as users write them."""
+    given = ["runtime.args.gpu_memory_utilization=0.9", "runtime.args.stream_interval=4"]
+    text = shown(capsys, "-m", "runtime=vllm", "search/space=tuning", *given, "gpus=h100_8x")
+    lines = text.partition("the space:\n")[2].partition("10 samples")[0].splitlines()
+    assert lines == [
+        "  runtime.args.max_num_seqs: 32 to 2048, whole numbers, log",
+        "  runtime.args.max_num_batched_tokens: 2048, 4096, 8192, 16384, 32768",
+        "  runtime.args.async_scheduling: true, false",
+    ]
+    assert "async_scheduling=true" in text
+    assert "async_scheduling=True" not in text
 
 
 def test_ranges_show_the_space_and_ten_seeded_samples(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from autotune.errors import ConfigError
-from autotune.space import Space, dimensions, own_dimensions
+from autotune.space import Space, dimensions, own_dimensions, space_of
 
 PARSER = OverridesParser.create()
 TUNING = {
@@ -18,12 +18,10 @@ TUNING = {
 
 def space(*words: str, own: dict[str, dict[str, str]] | None = None) -> Space:
     """The space of a command."""
-    names = {f"runtime={name}": name for name in ("vllm", "sglang", "tensorrt_llm")}
-    return Space(
-        common=dimensions(PARSER.parse_overrides(list(words))),
-        of_runtime=own_dimensions(own or {}, PARSER),
-        runtimes={**names, "": "vllm"},
-    )
+    common = dimensions(PARSER.parse_overrides(list(words)))
+    chosen = [word for dimension in common if dimension.key == "runtime" for word in dimension.words]
+    runtimes = {word: word.partition("=")[2] for word in chosen} or {"": "vllm"}
+    return space_of(common, own_dimensions(own or {}, PARSER), runtimes)
 
 
 def test_the_last_key_varies_fastest() -> None:
@@ -79,16 +77,51 @@ def test_samples_are_the_same_for_the_same_seed_and_inside_their_ranges() -> Non
 
 def test_ranges_are_told() -> None:
     """A grid is refused for them."""
-    assert space("a=1,2", own=TUNING).ranges == ("runtime.args.max_batch_size", "runtime.args.x")
+    words = ("runtime=vllm,tensorrt_llm", "runtime.args.y=interval(1,2)")
+    ranges = ("runtime.args.y", "runtime.args.max_batch_size", "runtime.args.x")
+    assert space(*words, own=TUNING).ranges == ranges
     assert space("a=1,2", own={"vllm": TUNING["vllm"]}).ranges == ()
 
 
-def test_values_that_cannot_be_read_are_named_all_at_once() -> None:
-    """With their keys."""
-    wrong = {"vllm": {"a": "choice(", "b": "[1"}}
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(["runtime=vllm"], id="of a runtime that is not chosen"),
+        pytest.param(["runtime=tensorrt_llm", "++runtime.args.max_batch_size=8", "+runtime.args.x=0.6"], id="of an argument that is given"),
+    ],
+)  # fmt: skip
+def test_what_no_point_has_is_no_part_of_the_space(words: list[str]) -> None:
+    """Its ranges keep nobody from a grid."""
+    assert space(*words, own=TUNING).ranges == ()
+
+
+def test_true_and_false_are_written_as_users_write_them() -> None:
+    """In labels, in the space, in what is recorded."""
+    points = list(space("a=choice(true,False)", "b=true").points())
+    assert points == [("a=true", "b=true"), ("a=false", "b=true")]
+
+
+def test_large_whole_numbers_stay_whole() -> None:
+    """1048576 is no 1.04858e+06."""
+    (dimension,) = dimensions([PARSER.parse_override("a=int(interval(1048575,1048577))")])
+    assert dimension.ends() == ("a=1048575", "a=1048577")
+    assert str(dimension.interval) == "1048575 to 1048577, whole numbers"
+    ((word,),) = space("a=int(interval(1048575,1048577))").samples(1, seed=1)
+    assert word in {"a=1048575", "a=1048576", "a=1048577"}
+
+
+def test_values_that_cannot_be_used_are_named_all_at_once() -> None:
+    """With their keys; so is a runtime that does not exist."""
+    wrong = {
+        "vllm": {"a": "choice(", "b": "[1", "c": "int(interval(9,1))", "d": "glob(*)"},
+        "sgl": {"e": "1"},
+    }
     with pytest.raises(ConfigError) as failed:
-        own_dimensions(wrong, PARSER)
-    assert [problem.split(":")[0] for problem in failed.value.problems] == [
+        own_dimensions(wrong, PARSER, runtimes=["vllm", "sglang"])
+    assert [problem.split(": ")[0] for problem in failed.value.problems] == [
         "search.space.vllm.a=choice(",
         "search.space.vllm.b=[1",
+        "search.space.vllm.c=int(interval(9,1))",
+        "search.space.vllm.d=glob(*)",
+        "search.space.sgl",
     ]

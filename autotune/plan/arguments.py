@@ -8,10 +8,40 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from autotune.plan.runtimes.flags import Flag, FlagList
+from autotune.plan.runtimes.flags import Flag, FlagList, known_versions, load_flags
+
+WHOLE = ("int", "human_int")  # types of flags that take no fraction; human_int: 16k too
+ELSEWHERE = {
+    "parallel.tp": ("tp", "tp_size", "tensor_parallel_size"),
+    "parallel.pp": ("pp", "pp_size", "pipeline_parallel_size"),
+    "parallel.dp": ("dp", "dp_size", "data_parallel_size"),
+    "parallel.attn_dp": (
+        *("attn_dp", "attn_dp_size", "attention_data_parallel_size"),
+        *("enable_dp_attention", "enable_attention_dp"),
+    ),
+    "parallel.ep": (
+        *("ep", "ep_size", "expert_parallel_size", "moe_expert_parallel_size", "enable_expert_parallel"),
+    ),
+    "parallel.dcp": ("dcp", "dcp_size", "decode_context_parallel_size"),
+    "parallel.cp": (
+        *("cp", "cp_size", "context_parallel_size", "prefill_context_parallel_size"),
+        *("attn_cp_size", "attention_context_parallel_size"),
+    ),
+    "parallel.moe_tp": ("moe_tp", "moe_tp_size", "moe_tensor_parallel_size"),
+    "parallel.moe_dense_tp": ("moe_dense_tp", "moe_dense_tp_size"),
+    "serving.max_running_requests": ("max_running_requests", "max_num_seqs", "max_batch_size"),
+    "serving.max_batched_tokens": (
+        *("max_batched_tokens", "max_num_batched_tokens", "chunked_prefill_size", "max_num_tokens"),
+    ),
+    "serving.max_model_len": ("max_model_len", "context_length", "max_seq_len"),
+    "serving.prefix_caching": ("prefix_caching", "enable_prefix_caching"),
+    "serving.chunked_prefill": ("chunked_prefill", "enable_chunked_prefill"),
+}
+"""The key that says for every engine what one of them calls otherwise. Source: the engines' flag lists."""
 
 
 def canonical(args: Mapping[str, Any], flags: FlagList) -> tuple[dict[str, Any], list[str]]:
@@ -115,11 +145,23 @@ def _flag(name: str, flags: FlagList) -> Flag | None:
 
 
 def _unknown(name: str, flags: FlagList) -> str:
-    names = {flag_name[2:].replace("-", "_") for flag in flags.flags for flag_name in flag.names}
-    near = difflib.get_close_matches(name, sorted({*names, *flags.options}), n=1)
-    hint = f"; did you mean {near[0]}?" if near else ""
     kind = "argument or option" if flags.options else "argument"
-    return f"runtime.args.{name}: {flags.engine} {flags.version} has no such {kind}{hint}"
+    return f"runtime.args.{name}: {flags.engine} {flags.version} has no such {kind}{_instead(name, flags)}"
+
+
+def _instead(name: str, flags: FlagList) -> str:
+    """What was probably meant: a key of ours, another version's argument, or one with a name like it."""
+    for key, names in ELSEWHERE.items():
+        if name.replace("-", "_") in names:
+            return f"; set {key}, which every engine has"
+    has = [v for v in known_versions(flags.engine) if _flag(name, load_flags(flags.engine, v)) is not None]
+    if has:
+        return f"; {flags.engine} {', '.join(has)} has it: set runtime.version"
+    long = (word[2:] for flag in flags.flags for word in flag.names if word.startswith("--"))
+    near = difflib.get_close_matches(
+        name, sorted({*(word.replace("-", "_") for word in long), *flags.options}), n=1
+    )
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def _switch(spelling: str, flags: FlagList, *, on: bool) -> list[str]:
@@ -148,10 +190,18 @@ def _value_problems(name: str, value: Any, flag: Flag) -> list[str]:
     return _type_problems(where, value, flag)
 
 
+def is_whole(name: str, flags: FlagList) -> bool:
+    """Return whether the engine takes nothing but whole numbers for the argument `name`."""
+    flag = _flag(name, flags)
+    return flag is not None and flag.takes == "value" and flag.type in WHOLE
+
+
 def _type_problems(where: str, value: Any, flag: Flag) -> list[str]:
+    if flag.takes == "value" and flag.type in WHOLE and isinstance(value, float):
+        return [f"{where}: expected a whole number; for a range give int(interval(...))"]
     kinds: dict[str | None, tuple[Callable[[str], object], str]] = {
         "int": (int, "a whole number"),
-        "float": (float, "a number"),
+        "float": (_finite, "a number"),
         "bool": (_bool, "true or false"),
     }
     if flag.takes != "value" or flag.type not in kinds:
@@ -162,6 +212,12 @@ def _type_problems(where: str, value: Any, flag: Flag) -> list[str]:
     except ValueError:
         return [f"{where}: expected {expected}"]
     return []
+
+
+def _finite(word: str) -> float:
+    if not math.isfinite(number := float(word)):
+        raise ValueError(word)
+    return number
 
 
 def _bool(word: str) -> bool:

@@ -52,14 +52,15 @@ def _space(out: Console, asked: Survey) -> None:
     space = asked.space
     if not space.ranges:
         return
-    own = [(f" (only {name})", d) for name, of in space.of_runtime.items() for d in of]
+    several = len(set(space.runtimes.values())) > 1
+    own = [(f" (only {name})" * several, d) for name, of in space.of_runtime.items() for d in of]
     out.print("the space:")
     for suffix, dimension in [*(("", d) for d in space.common), *own]:
         if dimension.interval is None and len(dimension.words) == 1:
             continue
         values = [word.partition("=")[2] for word in dimension.words]
         text = str(dimension.interval) if dimension.interval else ", ".join(values)
-        out.print(f"  {escape(dimension.key.lstrip('+'))}{suffix}: {escape(text)}", soft_wrap=True)
+        out.print(f"  {escape(dimension.name)}{suffix}: {escape(text)}", soft_wrap=True)
     out.print(f"{len(asked.entries)} samples of it, drawn with seed={asked.config.seed}:")
 
 
@@ -103,7 +104,8 @@ def _details(entry: Entry, common: frozenset[Words]) -> str:
         return f"[dim]the same as #{entry.duplicate_of}[/]"
     words = _line([words for words in _arguments(entry.plan) if words not in common])
     files = [f"{path}:\n{text.rstrip()}" for path, text in entry.plan.files.items()]
-    return escape("\n".join([words or "(the engine's defaults)", *files]))
+    nothing = "(nothing else)" if common else "(the engine's defaults)"
+    return escape("\n".join(filter(None, [words, *files])) or nothing)
 
 
 def _arguments(plan: Plan) -> list[Words]:
