@@ -52,7 +52,8 @@ class Checked:
 
     def without(self, presets: Collection[Preset]) -> Checked:
         """Return the overrides that name none of these presets."""
-        kept = [o for o in self.parsed if not any((o.key_or_group, name) in presets for name in _names(o))]
+        bad = {group: {name for g, name in presets if g == group} for group, _ in presets}
+        kept = [o for o in self.parsed if o.key_or_group not in bad or not bad[o.key_or_group] & {*_names(o)}]
         return Checked(parsed=tuple(kept))
 
 

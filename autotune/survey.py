@@ -149,7 +149,7 @@ def fixed(checked: Checked) -> list[str]:
 
 
 def _surveyed(hydra: Hydra, checked: Checked, composer: Composer, *, multirun: bool) -> Survey:
-    space = _space(hydra, checked, composer, multirun=multirun)
+    space, wrong = _space(hydra, checked, composer, multirun=multirun)
     points = space.samples(SAMPLES, seed=composer.master.seed) if space.ranges else space.points()
     candidates = [composer.candidate(point) for point in _told(points)]
     config = config_from(candidates[0].config)
@@ -159,7 +159,7 @@ def _surveyed(hydra: Hydra, checked: Checked, composer: Composer, *, multirun: b
     except ConfigError as error:
         inventory, no_gpus = Inventory(kind=InventoryKind.UNKNOWN, gpus=()), tuple(error.problems)
     entries = expand(candidates, inventory, Checkpoints(os.environ))
-    problems = dict.fromkeys(p for entry in entries for p in value_problems(entry.config))
+    problems = dict.fromkeys([*wrong, *(p for entry in entries for p in value_problems(entry.config))])
     problems |= dict.fromkeys(fraction_problems(space, entries))
     if multirun and OmegaConf.select(composer.master, "hydra.sweeper._target_") is None:
         problems["hydra.sweeper: is no sweeper: leave it as it is, or give hydra/sweeper=autotune"] = None
@@ -175,21 +175,22 @@ def _surveyed(hydra: Hydra, checked: Checked, composer: Composer, *, multirun: b
     )
 
 
-def _space(hydra: Hydra, checked: Checked, composer: Composer, *, multirun: bool) -> Space:
-    """The common dimensions, and for each runtime its own.
-
-    Raises: ConfigError if `search.space` cannot be read, or names no runtime.
-    """
+def _space(
+    hydra: Hydra, checked: Checked, composer: Composer, *, multirun: bool
+) -> tuple[Space, Sequence[str]]:
+    """The common dimensions and for each runtime its own, and what is wrong with `search.space`."""
     common = dimensions(checked.parsed)
     texts: Any = OmegaConf.to_container(composer.master.search.space)
     if not texts:
-        return Space(common=common)
-    own = own_dimensions(texts, OverridesParser.create(), runtimes=compose.presets(hydra)["runtime"])
-    if not multirun:
-        raise ConfigError(["search.space: several values need a sweep: python -m autotune -m ..."])
+        return Space(common=common), ()
+    wrong = [] if multirun else ["search.space: several values need a sweep: python -m autotune -m ..."]
+    try:
+        own = own_dimensions(texts, OverridesParser.create(), runtimes=compose.presets(hydra)["runtime"])
+    except ConfigError as error:
+        return Space(common=common), (*error.problems, *wrong)
     chosen = [word for d in common if d.key == "runtime" for word in d.words]
     names = {word: word.partition("=")[2] for word in chosen} or {"": composer.choice("runtime")}
-    return space_of(common, own, names)
+    return space_of(common, own, names), wrong
 
 
 def _told(points: Iterable[Point]) -> list[Point]:

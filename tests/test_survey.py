@@ -9,24 +9,29 @@ from autotune.cli import main
 DEMO = ["deploy=simulated", "gpus=h100_8x", "workload=demo"]
 
 
-def test_values_are_judged_where_others_have_the_wrong_type(capsys: pytest.CaptureFixture[str]) -> None:
-    """Types, bounds, ranges and the values of a space in one go; an objective that cannot be judged is not."""
-    words = ["parallel.tp=two", "parallel.pp=0,1", "serving.max_running_requests=-1", "workload.loads=x"]
-    space = ["search.space.vllm.x=range(1,1)", "objective.load=7"]
-    assert main(["-m", *DEMO, *words, *space]) == 2
-    assert [
-        line.split(":")[1 if n == 0 else 0].strip()
-        for n, line in enumerate(capsys.readouterr().err.splitlines())
-    ] == [
-        "parallel.tp=two",
-        "workload.loads=x",
-        "search.space.vllm.x=range(1,1)",
+def problems(capsys: pytest.CaptureFixture[str], *words: str) -> list[str]:
+    """What a refused command says: each key with its value."""
+    assert main(["plan", "-m", *DEMO, *words]) == 2
+    return [
+        line.removeprefix("error:").strip().split(": ")[0] for line in capsys.readouterr().err.splitlines()
     ]
-    assert main(["-m", *DEMO, *words, "objective.load=7"]) == 2
-    error = capsys.readouterr().err
-    assert "parallel.pp=0: must be at least 1" in error
-    assert "serving.max_running_requests=-1: must be at least 1" in error
-    assert "objective.load" not in error
+
+
+def test_values_are_judged_where_others_have_the_wrong_type(capsys: pytest.CaptureFixture[str]) -> None:
+    """Types, ranges, bounds and the values of a space in one go."""
+    words = ["parallel.pp=0,1", "serving.max_running_requests=-1", "search.space.vllm.x=range(1,1)"]
+    space = ["runtime.args.max_num_seqs=interval(16,32)", "runtime.env.A=range(2,1)"]
+    bounds = ["search.space.vllm.x=range(1,1)", "parallel.pp=0", "serving.max_running_requests=-1"]
+    fraction = "runtime.args.max_num_seqs"
+    assert problems(capsys, *words) == bounds
+    found = problems(capsys, "parallel.tp=two", *words, *space)
+    assert sorted(found) == sorted(["parallel.tp=two", "runtime.env.A=range(2,1)", *bounds, fraction])
+
+
+def test_an_objective_is_not_judged_without_its_workload(capsys: pytest.CaptureFixture[str]) -> None:
+    """Whether its load is measured, only the workload that was refused could say."""
+    assert problems(capsys, "workload.loads=x", "objective.load=7") == ["workload.loads=x"]
+    assert problems(capsys, "parallel.tp=x", "objective.load=7") == ["parallel.tp=x", "objective.load=7"]
 
 
 @pytest.mark.parametrize(
