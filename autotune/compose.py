@@ -36,9 +36,9 @@ ConfigStore.instance().store(name="schema", node=Config, provider="autotune")
 
 @contextmanager
 def hydra_on(config_dir: str | None) -> Iterator[Hydra]:
-    """Open Hydra on our presets, with the user's own `--config-dir` before them.
+    """Open Hydra on our presets, and on the user's own of `--config-dir` beside them.
 
-    Raises: ConfigError if that folder does not exist.
+    Raises: ConfigError if that folder does not exist, or holds presets with the names of ours, which win.
     """
     if IS_HYDRA_1_3:
         version.setbase(None)
@@ -47,6 +47,11 @@ def hydra_on(config_dir: str | None) -> Iterator[Hydra]:
         extra = Path(config_dir).resolve()
         if not extra.is_dir():
             raise ConfigError([f"--config-dir {config_dir}: no such folder"])
+        files = sorted(file.relative_to(extra) for file in extra.rglob("*.yaml"))
+        hidden = [file for file in files if (conf_dir() / file).is_file() and extra != conf_dir()]
+        if hidden:
+            taken = "one of ours has this name and would be taken instead: rename it"
+            raise ConfigError([f"--config-dir {config_dir}: {file}: {taken}" for file in hidden])
         before = SearchPathQuery(provider="schema")
         search_path.prepend(provider="command-line", path=f"file://{extra}", anchor=before)
     GlobalHydra.instance().clear()

@@ -14,9 +14,9 @@ FORKS = (
     "import os, signal, sys, time\n"
     "if os.fork() == 0:\n"
     "    signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
-    "    print('child', os.getpid(), flush=True)\n"
+    "    os.write(1, b'child %d\\n' % os.getpid())\n"  # one write: two processes share the pipe
     "    time.sleep(600)\n"
-    "print('parent', flush=True)\n"
+    "os.write(1, b'parent\\n')\n"
     "time.sleep(600)\n"
 )
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from autotune.compose import candidate_from, compose, hydra_on
+from autotune.errors import ConfigError
 from autotune.gpus.inventory import take_inventory
 from autotune.plan.resolve import resolve
 from autotune.plan.rules import value_problems
@@ -78,3 +79,17 @@ def test_a_users_own_presets_are_found(tmp_path: Path, monkeypatch: pytest.Monke
     with hydra_on(str(tmp_path / "mine")) as hydra:
         prepared = prepare(hydra, words, multirun=False)
     assert prepared.config.parallel.tp == 8
+
+
+def test_a_users_preset_with_the_name_of_ours_is_told(tmp_path: Path) -> None:
+    """Ours would be taken instead of it, without a word."""
+    for name in ("parallel/tp2", "workload/chat", "workload/mine"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / f"{name}.yaml").write_text("{}\n")
+    with pytest.raises(ConfigError) as error, hydra_on(str(tmp_path)):
+        pass
+    taken = "one of ours has this name and would be taken instead: rename it"
+    assert list(error.value.problems) == [
+        f"--config-dir {tmp_path}: parallel/tp2.yaml: {taken}",
+        f"--config-dir {tmp_path}: workload/chat.yaml: {taken}",
+    ]
