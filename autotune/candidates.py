@@ -125,7 +125,7 @@ class Composer:
     def _preset(self, word: str, group: str, name: str) -> _Preset | None:
         if not self._stays_at_home(group, name):
             return None
-        if group in self._nodes and self._all_at_home():
+        if group in self._nodes and self._all_at_home() and not self._has_inner(group):
             return _Preset(group, name, self._merged(group, name))
         other = compose.compose(self._app, [*self._fixed, word], config_name=self._config_name)
         nodes = _containers(OmegaConf.masked_copy(other, compose.task_keys(other)))
@@ -148,13 +148,18 @@ class Composer:
         return _containers(whole)[group]
 
     def _all_at_home(self) -> bool:
-        """Whether nothing that is chosen writes into a node that is not its own, the root included."""
+        """Whether nothing that is chosen writes into a node that is not its own, nor another root."""
         if self._at_home is None:
-            root = self._load(self._config_name)
+            root = self._load(self._config_name) if self._config_name == compose.CONFIG_NAME else None
             own = root is not None and not set(root.config) - {"hydra"}
-            chosen = [(group, name) for group, name in self._choices.items() if group in self._groups]
-            self._at_home = own and all(self._stays_at_home(*preset) for preset in chosen)
+            known = self._choices.keys() <= self._groups and not any("searchpath" in w for w in self._fixed)
+            self._at_home = own and known and all(self._stays_at_home(*c) for c in self._choices.items())
         return self._at_home
+
+    def _has_inner(self, group: str) -> bool:
+        """Whether a preset is chosen inside a group's node: `runtime/args=fast`."""
+        inner = (other for other in self._choices if other.startswith(f"{group}/"))
+        return any(other != "search/space" for other in inner)
 
     def _load(self, path: str) -> Any:
         """What a file holds, as Hydra reads it."""

@@ -35,7 +35,8 @@ def run_preview(
     except ConfigError as error:
         return complain(error.problems)
     if asked.problems:
-        return complain(asked.problems)
+        alone = asked.entries[0].plan.reasons if len(asked.entries) == 1 else ()
+        return complain(list(dict.fromkeys([*asked.problems, *alone])))
     if as_json:
         _write(as_plain(asked))
     else:

@@ -109,6 +109,7 @@ class ModelConfig:
     path: str = MISSING  # local folder, GGUF file or hub name
     served_name: str | None = None  # name in the API; null: the path
     trust_remote_code: bool = False
+    describes: str | None = None  # whose facts these are; null: of `path`
     model_type: str | None = None  # the family, as config.json names it: llama, qwen3_moe, ...
     params: int | None = None  # parameters in all
     layers: int | None = None

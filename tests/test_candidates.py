@@ -77,6 +77,28 @@ def test_what_an_experiment_says_of_a_node_counts_for_its_other_presets(tmp_path
             assert whole.config["runtime"]["version"] == "0.33.0"
 
 
+@pytest.mark.parametrize(
+    ("files", "root", "fixed", "words"),
+    [
+        pytest.param({"runtime/args/fast": "max_num_seqs: 77\n"}, "config", ["+runtime/args=fast"], ["runtime=vllm", "runtime=sglang"], id="a group inside the node"),
+        pytest.param({"mine": "defaults: [config, base, _self_]\n", "base": "runtime:\n  version: 0.32.0\n"}, "mine", [], ["runtime=vllm", "runtime=sglang"], id="another root"),
+    ],
+)  # fmt: skip
+def test_what_is_chosen_beside_a_swept_preset_counts(
+    tmp_path: Path, files: dict[str, str], root: str, fixed: list[str], words: list[str]
+) -> None:
+    """Groups inside its node, and roots of the user's own that write into it."""
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / f"{name}.yaml").write_text(text)
+    fixed = ["gpus=h100_8x", *fixed]
+    with compose.hydra_on(str(tmp_path)) as app:
+        composer = Composer(app, fixed, config_name=root)
+        for word in words:
+            whole = compose.candidate_from(compose.compose(app, [*fixed, word], config_name=root))
+            assert composer.candidate([*fixed, word]) == whole
+
+
 def test_a_preset_that_reaches_further_is_composed_whole(tmp_path: Path) -> None:
     """`--config-dir` may bring a preset that sets more than its own node."""
     for group, text in {

@@ -181,7 +181,9 @@ def _sliding_layers(text: Mapping[str, Any], layers: int) -> int:
 
 
 def _cacheless_layers(text: Mapping[str, Any]) -> int:
-    kinds = text.get("layer_types")
+    kinds, every = text.get("layer_types"), _count(text, "full_attention_interval")
+    if every and not isinstance(kinds, list):  # Qwen3-Next: one in so many has a cache
+        return _count(text, "num_hidden_layers") - _count(text, "num_hidden_layers") // every
     return sum(kind in CACHELESS for kind in kinds if isinstance(kind, str)) if isinstance(kinds, list) else 0
 
 

@@ -10,6 +10,7 @@ import difflib
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from autotune.plan.runtimes.flags import Flag, FlagList, known_versions, load_flags
@@ -158,9 +159,13 @@ def _instead(name: str, flags: FlagList) -> str:
     if has:
         return f"; {flags.engine} {', '.join(has)} has it: set runtime.version"
     long = (word[2:] for flag in flags.flags for word in flag.names if word.startswith("--"))
-    near = difflib.get_close_matches(
-        name, sorted({*(word.replace("-", "_") for word in long), *flags.options}), n=1
-    )
+    return _near(name, tuple(sorted({*(word.replace("-", "_") for word in long), *flags.options})))
+
+
+@lru_cache(maxsize=256)
+def _near(name: str, known: tuple[str, ...]) -> str:
+    """Asked for each candidate of a sweep, and slow: 1 ms."""
+    near = difflib.get_close_matches(name, known, n=1)
     return f"; did you mean {near[0]}?" if near else ""
 
 

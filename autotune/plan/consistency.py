@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from autotune.plan.account import mean_tokens
+from autotune.plan.runtimes.capability import capability_of, checked
 from autotune.plan.runtimes.counts import count, fraction
 from autotune.plan.runtimes.protocol import Setup
 
@@ -25,7 +26,9 @@ RESHAPED = ("hf_overrides", "rope_scaling", "json_model_override_args")  # the m
 # Backends that share a sequence's tokens. Source: SGLang 0.5.23 layers/attention; fa3 and trtllm_mha do not.
 SHARE_TOKENS = frozenset({"triton"})
 SHARE_TOKENS_MLA = SHARE_TOKENS | {"flashinfer", "flashmla", "trtllm_mla", "cutedsl_mla", "tokenspeed_mla"}
-PAGES = {"trtllm_mha": 64, "trtllm_mla": 64, "flashmla": 64}  # what these backends set where nothing is said
+# What these backends set, whatever is asked for. Source: SGLang 0.5.23 arg_groups/attention_hook.py.
+PAGES = {**dict.fromkeys(("trtllm_mha", "trtllm_mla", "flashmla", "cutedsl_mla", "hpc_ops"), 64)}
+BACKENDS = ("attention_backend", "prefill_attention_backend", "decode_attention_backend")
 
 # Counts of at least one, and shares of a GPU's memory. Source: vLLM 0.33.0 config/scheduler.py and
 # config/cache.py; SGLang 0.5.23 fails on others when it divides or allocates; TensorRT-LLM 1.2 llm_args.py.
@@ -107,11 +110,13 @@ def _length(name: str) -> Rule:
     return rule
 
 
-def _pages(_setup: Setup, args: Mapping[str, Any]) -> list[str]:
+def _pages(setup: Setup, args: Mapping[str, Any]) -> list[str]:
     """Source: SGLang 0.5.23 arg_groups/validation_hook.py:244; attention DP divides the chunk first."""
     chunk = count(args.get("chunked_prefill_size"))
-    backend = str(args.get("attention_backend"))
-    page = count(args.get("page_size")) or PAGES.get(backend, 1)
+    backends = {str(args[name]) for name in BACKENDS if args.get(name) is not None}
+    if args.get("attention_backend") is None and checked(setup) and int(capability_of(setup) or 0) == 10:
+        backends.add("trtllm_mha")  # the default there, trtllm_mla for MLA models
+    page = max([count(args.get("page_size")) or 1, *(PAGES.get(backend, 1) for backend in backends)])
     share = count(args.get("attn_dp_size")) or 1
     if not chunk or chunk // share % page == 0:
         return []
@@ -123,14 +128,23 @@ def _pages(_setup: Setup, args: Mapping[str, Any]) -> list[str]:
 
 def _shared_tokens(setup: Setup, args: Mapping[str, Any]) -> list[str]:
     """A backend that knows nothing of decode context parallelism reads a part of the cache as the whole."""
-    backend = args.get("attention_backend")
     able = SHARE_TOKENS_MLA if setup.facts.mla else SHARE_TOKENS
-    if (count(args.get("dcp_size")) or 1) == 1 or backend is None or backend in able:
+    if (count(args.get("dcp_size")) or 1) == 1:
         return []
     return [
-        f"attention_backend={backend} does not know decode context parallelism (parallel.dcp): "
+        f"{name}={args[name]} does not know decode context parallelism (parallel.dcp): "
         f"possible are {', '.join(sorted(able))}"
+        for name in ("attention_backend", "decode_attention_backend")
+        if args.get(name) is not None and args[name] not in able
     ]
+
+
+def _all_to_all(_setup: Setup, args: Mapping[str, Any]) -> list[str]:
+    """The engine would set it without a word. Source: SGLang 0.5.23 arg_groups/overrides.py:1605."""
+    backend, tp = args.get("moe_a2a_backend"), count(args.get("tp_size")) or 1
+    if backend in {None, "none"} or (count(args.get("ep_size")) or 1) == tp:
+        return []
+    return [f"runtime.args.moe_a2a_backend={backend}: spreads experts over all ranks: set parallel.ep={tp}"]
 
 
 def _mean_request(setup: Setup, args: Mapping[str, Any]) -> list[str]:
@@ -174,6 +188,6 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
         *(_bounds, _batch, _whole_prompts, _length("max_model_len"), _mean_request),
         *(_eplb, _kv_cache_dtype),
     ),
-    "sglang": (_bounds, _pages, _length("context_length"), _mean_request, _shared_tokens),
+    "sglang": (_bounds, _pages, _length("context_length"), _mean_request, _shared_tokens, _all_to_all),
     "tensorrt_llm": (_bounds, _mean_request),
 }

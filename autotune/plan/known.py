@@ -47,7 +47,7 @@ def facts_of(model: ModelConfig, found: Found | None) -> Known:
     """
     preset = facts_of_preset(model)
     if found is None:
-        return Known(facts=preset, notes=_unknown_shape(preset))
+        return Known(facts=preset, notes=(*_of_another(model), *_unknown_shape(preset)))
     read = found.facts
     differing = [name for name in COMPARED if _differs(read, preset, name)]
     another = read.shaped and bool(set(differing).intersection(IDENTITY))
@@ -65,6 +65,16 @@ def facts_of(model: ModelConfig, found: Found | None) -> Known:
             *_filling(read, facts, filled),
             *_unknown_shape(facts),
         ),
+    )
+
+
+def _of_another(model: ModelConfig) -> tuple[str, ...]:
+    """The note on a preset whose facts stand for another path, where no checkpoint says how that is."""
+    if model.describes in {None, model.path}:
+        return ()
+    return (
+        f"no checkpoint of {model.path} can be read here: its facts are taken to be those of "
+        f"{model.describes}; if it has another shape choose its model preset, or give model.layers and so on",
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from autotune.plan.facts import ModelFacts
 from autotune.plan.runtimes.protocol import Sharding
 from autotune.plan.weights import GIB
-from autotune.schema import KvCacheDtype, QuantConfig
+from autotune.schema import QuantConfig
 
 # Bytes of one cached number, scales included. Source: NVFP4 has an 8-bit scale for 16 numbers.
 BYTES: Mapping[str, float] = {
@@ -59,10 +59,8 @@ def kv_cache_of(
     facts: ModelFacts, quant: QuantConfig, sharding: Sharding, args: Mapping[str, Any]
 ) -> KvCache | None:
     """Return what a token costs; None where the shape or the number format is unknown."""
-    asked = next((str(args[name]) for name in ARGUMENTS if args.get(name) is not None), "auto")
-    if asked == "auto" and quant.kvcache_dtype is not KvCacheDtype.auto:
-        asked = quant.kvcache_dtype.value
-    return _kv_cache(facts, sharding, asked)
+    given = next((str(args[name]) for name in ARGUMENTS if args.get(name) is not None), None)
+    return _kv_cache(facts, sharding, quant.kvcache_dtype.value if given is None else given)
 
 
 @lru_cache(maxsize=4096)

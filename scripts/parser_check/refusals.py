@@ -53,7 +53,7 @@ def _rule(
 # Values and names: the engines' parsers and the plan's flag lists agree.
 _VLLM_ARGS = (
     _rule(r"runtime\.args\.\w+: vllm \S+ has no such argument.*", f"{LLAMA} runtime.args.swap_space=4", "--swap-space 4"),
-    _rule(r"runtime\.args\.\w+=\S+: expected a (whole )?number", f"{LLAMA} runtime.args.max_num_seqs=1.5"),
+    _rule(r"runtime\.args\.\w+=\S+: expected a (whole )?number.*", f"{LLAMA} runtime.args.max_num_seqs=1.5"),
     _rule(r"runtime\.args\.\w+=\S+: must be one of .*", f"{LLAMA} runtime.args.kv_cache_dtype=int8"),
     _rule(r"runtime\.args\.\w+=\S+: a switch; .*", f"{LLAMA} runtime.args.enforce_eager=3"),
     _rule(r"runtime\.args\.\w+=\[.*\]: takes one value, .*", f"{LLAMA} runtime.args.max_num_seqs=[1,2]"),
@@ -76,8 +76,8 @@ _VLLM_LAYOUT = (
     _rule(r"parallel\.cp=\d+: vLLM has prefill context parallelism for sparse MLA .*", f"{LLAMA} parallel.cp=2", "--prefill-context-parallel-size 2", later=KERNELS),
     _rule(r"parallel\.ep=\d+: \S+ has no experts: .*", f"{LLAMA} parallel=ep8", "--enable-expert-parallel"),
     Rule(reason=r"parallel\.ep=\d+: (vLLM spreads experts over|the model has \d+ experts).*", unsaid="expert parallelism is a switch without a size"),
-    Rule(reason=r"parallel\.attn_dp=\d+: .*", unsaid="attention data parallelism is --data-parallel-size on a model with experts"),
-    Rule(reason=r"parallel\.moe_(dense_)?tp=\d+: .*", unsaid="how a layer is split follows from the other sizes"),
+    Rule(reason=r"parallel\.attn_dp=\d+: (\S+ has no experts to share|must divide parallel\.tp=).*", unsaid="attention data parallelism is --data-parallel-size on a model with experts"),
+    Rule(reason=r"parallel\.moe_(dense_)?tp=\d+: (vLLM splits|\S+ has no experts:) .*", unsaid="how a layer is split follows from the other sizes"),
 )  # fmt: skip
 _VLLM_SERVING = (
     _rule(r"max_num_batched_tokens=\d+ is below max_num_seqs=.*", f"{LLAMA} serving.max_running_requests=4096 serving.max_batched_tokens=2048"),
@@ -113,12 +113,12 @@ _VLLM_QUANT = (
     _rule(r"quant\.kvcache_dtype=nvfp4: misreads heads of 64 .*", f"{OSS} quant.kvcache_dtype=nvfp4", "--kv-cache-dtype nvfp4", later=KERNELS),
     _rule(r"quant\.kvcache_dtype=bf16: must be the model's own type.*", f"{LLAMA} quant.kvcache_dtype=bf16 quant.gemm_dtype=fp16", "--kv-cache-dtype bfloat16", later="0.33.0 refuses it in its configuration"),
     _rule(r"quant\.attention_dtype=fp8: (needs compute capability|MLA kernels compute) .*", f"{LLAMA} quant.attention_dtype=fp8 quant.kvcache_dtype=fp8", "--attention-backend TRITON_ATTN", gpus=A100, later=KERNELS),
-    Rule(reason=r"quant\.attention_dtype=fp8(:| contradicts) .*", unsaid="FP8 attention follows from the KV cache"),
+    Rule(reason=r"quant\.attention_dtype=fp8(: follows from| contradicts) .*", unsaid="FP8 attention follows from the KV cache"),
 )  # fmt: skip
 
 _SGLANG_ARGS = (
     _rule(r"runtime\.args\.\w+: sglang \S+ has no such argument.*", f"{LLAMA} runtime.args.cuda_graph_max_bs=8", "--cuda-graph-max-bs 8"),
-    _rule(r"runtime\.args\.\w+=\S+: expected a (whole )?number", f"{LLAMA} runtime.args.max_running_requests=1.5"),
+    _rule(r"runtime\.args\.\w+=\S+: expected a (whole )?number.*", f"{LLAMA} runtime.args.max_running_requests=1.5"),
     _rule(r"runtime\.args\.\w+=\S+: must be one of .*", f"{LLAMA} runtime.args.kv_cache_dtype=fp8"),
     _rule(r"runtime\.args\.\w+=\S+: a switch; .*", f"{LLAMA} runtime.args.enable_mixed_chunk=3"),
     _rule(r"runtime\.args\.\w+=\[.*\]: takes one value, .*", f"{LLAMA} runtime.args.max_running_requests=[1,2]"),

@@ -11,7 +11,7 @@ from autotune.plan.consistency import argument_reasons
 from autotune.plan.facts import ModelFacts
 from autotune.plan.runtimes.counts import count, fraction
 from autotune.schema import Config, DeployConfig, RuntimeConfig, WorkloadConfig
-from tests.contracts.runtime import DENSE, MLA, setup
+from tests.contracts.runtime import DENSE, MLA, gpus, setup
 from tests.plan.candidates import CHAT
 
 
@@ -118,6 +118,27 @@ def test_the_model_itself_may_be_too_short() -> None:
     """Without an argument its own context counts."""
     [reason] = reasons("vllm", {}, facts=replace(DENSE, max_model_len=1000), workload=CHAT)
     assert reason.startswith("the model's context of 1000 is below a mean request of the workload")
+
+
+@pytest.mark.parametrize(
+    ("args", "capability", "bad"),
+    [
+        pytest.param({"chunked_prefill_size": 1000}, 10.0, True, id="the default backend of Blackwell has pages of 64"),
+        pytest.param({"chunked_prefill_size": 1000, "page_size": 1}, 10.0, True, id="whatever is asked for"),
+        pytest.param({"chunked_prefill_size": 1024}, 10.0, False, id="a multiple"),
+        pytest.param({"chunked_prefill_size": 1000}, 9.0, False, id="Hopper"),
+        pytest.param({"chunked_prefill_size": 1000, "decode_attention_backend": "flashmla"}, 9.0, True, id="a backend for decoding"),
+        pytest.param({"moe_a2a_backend": "deepep", "tp_size": 8}, 9.0, True, id="experts that are spread without a word"),
+        pytest.param({"moe_a2a_backend": "deepep", "tp_size": 8, "ep_size": 8}, 9.0, False, id="as they are asked for"),
+        pytest.param({"dcp_size": 2, "decode_attention_backend": "fa3"}, 9.0, True, id="a backend that knows no shared tokens"),
+    ],
+)  # fmt: skip
+def test_what_sglang_sets_without_a_word(args: dict[str, Any], capability: float, bad: bool) -> None:  # noqa: FBT001
+    """Pages of a backend, the spread of experts."""
+    asked = setup(
+        Config(deploy=DeployConfig(kind="process")), engine="sglang", inventory=gpus(capability=capability)
+    )
+    assert bool(argument_reasons(asked, args)) is bad
 
 
 @pytest.mark.parametrize(

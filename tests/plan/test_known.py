@@ -329,3 +329,13 @@ def test_a_few_constants_beside_the_weights_are_no_difference() -> None:
         preset(BF16, **SHAPE, **REST), found(BF16, **SHAPE, **{**REST, "params": REST["params"]})
     )
     assert known.notes == (FROM,)
+
+
+def test_facts_that_stand_for_another_path_are_told() -> None:
+    """A hub name given over a preset may be a fine-tuned model of its shape, or another one."""
+    own = ModelConfig(path="org/a", describes="org/a", layers=4, heads=4)
+    assert facts_of(own, None).notes == ()
+    [note] = facts_of(replace(own, path="org/b"), None).notes
+    assert note.startswith(
+        "no checkpoint of org/b can be read here: its facts are taken to be those of org/a"
+    )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from autotune.plan.facts import Stored
 from autotune.plan.runtimes.capability import WEIGHT_FLOORS, too_old
@@ -41,8 +42,8 @@ VLLM = Methods(
     stored=frozenset(
         {
             *_BOTH,
-            *("auto_awq", "auto_gptq", "fbgemm_fp8", "fp_quant", "modelopt_mxfp8", "experts_int8", "torchao"),
-            *("inc", "gpt_oss_mxfp4", "deepseek_v4_fp8"),
+            *("auto_awq", "auto_gptq", "modelopt_mxfp8", "experts_int8", "torchao", "inc"),
+            *("gpt_oss_mxfp4", "deepseek_v4_fp8", "compressed_tensors"),
         }
     ),
     loading={
@@ -50,11 +51,20 @@ VLLM = Methods(
         "mxfp8": "mxfp8",
         "mxfp4": "mxfp4",
         "nvfp4_per_token": "nvfp4",
-        **dict.fromkeys(("int8_per_channel_weight_only", "experts_int8", "online", "torchao", "humming")),
+        **dict.fromkeys(("int8_per_channel_weight_only", "experts_int8", "humming")),
     },
-    plugins={"bitsandbytes": "the plugin vllm-bnb-plugin", "gguf": "the plugin vllm-gguf-plugin"},
+    beside={
+        **dict.fromkeys(("awq_marlin", "auto_awq"), frozenset({"awq"})),
+        **dict.fromkeys(("gptq_marlin", "auto_gptq"), frozenset({"gptq"})),
+        "moe_wna16": frozenset({"awq", "gptq"}),
+    },
+    plugins={
+        "bitsandbytes": "the plugin vllm-bnb-plugin",
+        "gguf": "the plugin vllm-gguf-plugin",
+        **dict.fromkeys(("fbgemm_fp8", "fp_quant"), "an older vLLM, because it is deprecated"),
+    },
 )
-_COMPRESSED = frozenset({"compressed-tensors", "compressed_tensors"})
+_COMPRESSED = frozenset({"compressed-tensors"})
 SGLANG = Methods(
     engine="SGLang",
     stored=frozenset(
@@ -69,7 +79,7 @@ SGLANG = Methods(
         "mxfp8": "mxfp8",
         "mxfp4": "mxfp4",
         **dict.fromkeys(("nvfp4_online", "modelopt_fp4"), "nvfp4"),
-        **dict.fromkeys(("bitsandbytes", "unquant", "moe_wna16", "humming", "modelopt_fp8", "modelopt")),
+        **dict.fromkeys(("bitsandbytes", "unquant", "humming", "modelopt_fp8", "modelopt")),
     },
     beside={
         "modelopt_fp8": frozenset({"modelopt"}),
@@ -114,17 +124,25 @@ def _nearest(name: str, methods: Methods) -> str:
 
 def _asked(methods: Methods, asked: str, setup: Setup) -> list[str]:
     stored = setup.facts.stored
-    known = sorted({*methods.stored, *methods.loading})
+    known = sorted(
+        {*methods.stored, *methods.loading, "online"} - ({"online"} if methods is SGLANG else set())
+    )
     if asked not in known:
-        near = difflib.get_close_matches(asked, known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"it knows {', '.join(known)}"
-        return [f"{methods.engine} has no such method: {hint}"]
+        return [f"{methods.engine} has no such method: {_known_name(asked, tuple(known))}"]
     if stored is not None and stored.quantized:
-        fits = asked == stored.method or stored.method in methods.beside.get(asked, ())
-        same = methods.engine == "vLLM" and asked.removeprefix("auto_").startswith(stored.method)
-        return [] if fits or same else [f"the checkpoint is already {stored.method}: unset it"]
+        beside = asked == "humming" or stored.method in methods.beside.get(asked, ())
+        fits = asked == stored.method or beside
+        return [] if fits else [f"the checkpoint is already {stored.method}: unset it"]
+    if asked == "online" and explicit(setup, "quantization_config"):
+        return []
     if stored is not None and asked not in methods.loading:
         online = ", ".join(name for name, makes in methods.loading.items() if makes)
         return [f"the checkpoint is not quantized; while loading {methods.engine} can make {online}"]
     old = too_old(setup, WEIGHT_FLOORS.get(methods.loading.get(asked) or ""))
     return [old] if old else []
+
+
+@lru_cache(maxsize=256)
+def _known_name(asked: str, known: tuple[str, ...]) -> str:
+    near = difflib.get_close_matches(asked, known, n=1)
+    return f"did you mean {near[0]}?" if near else f"it knows {', '.join(known)}"

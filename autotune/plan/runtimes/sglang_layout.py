@@ -44,6 +44,7 @@ LAYOUT_ARGS: Mapping[str, str] = {
 }
 # Families whose attention is split over all of --tp-size, whatever else divides it: models/*.py.
 WHOLE_TP = frozenset({"llama", "mistral", "mixtral", "qwen2", "gemma2", "gemma3", "gemma3_text"})
+INSIDE_TP = frozenset({"qwen3", "qwen3_moe", "deepseek_v2", "deepseek_v3", "deepseek_v32", "gpt_oss"})
 ATTENTION_TP_MODELS = (
     "some families (Llama, Mistral, Gemma) split attention over parallel.tp alone: Qwen3 and DeepSeek can"
 )
@@ -99,7 +100,7 @@ def _inside_tp(args: Mapping[str, Any], setup: Setup) -> Cell:
         return Refusal(
             reason=f"SGLang splits the attention of {family} models over all of parallel.tp: use parallel.dp"
         )
-    return Told(note=ATTENTION_TP_MODELS, args=args) if family is None else args
+    return args if family in INSIDE_TP else Told(note=ATTENTION_TP_MODELS, args=args)
 
 
 def _experts(value: Any, setup: Setup) -> Cell:

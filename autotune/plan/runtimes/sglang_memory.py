@@ -42,7 +42,9 @@ def kv_budget(args: Mapping[str, Any], *, gpu_gib: float, weights_gib: float) ->
         gib=gpu_gib - reserved - weights_gib,
         arithmetic=f"{gpu_gib:.1f} - {reserved:.2f} - {weights_gib:.2f} GiB",
         kept_gib=max(needed + graphs, least) / MIB - reserved,
-        instead=by_hand if reserved > MUCH_GIB and BY_HAND * gpu_gib > weights_gib else None,
+        instead=by_hand
+        if reserved > MUCH_GIB and BY_HAND * gpu_gib > max(weights_gib, gpu_gib - reserved)
+        else None,
     )
 
 

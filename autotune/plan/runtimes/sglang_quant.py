@@ -25,8 +25,10 @@ CHECKPOINT_ONLY = {
     "mxfp4": "is for experts only on NVIDIA GPUs",
 }
 NO_W4AFP8 = "needs a W4AFP8 checkpoint"
-FP8_KV_FLOOR = 8.0  # FlashInfer; MLA on older GPUs runs on Triton, which needs FP8 instructions
-FP8_KV_FLOOR_MLA = 8.9
+# FlashInfer; Triton, to which MLA, attention sinks and shared tokens are left, needs FP8 instructions.
+FP8_KV_FLOOR = 8.0
+FP8_KV_FLOOR_TRITON = 8.9
+SINKS = frozenset({"gpt_oss"})
 
 
 def _gemm(value: Any, setup: Setup) -> Cell:
@@ -35,7 +37,9 @@ def _gemm(value: Any, setup: Setup) -> Cell:
         return kept
     if value.value in CHECKPOINT_ONLY:
         experts = value is GemmDtype.mxfp4 and not setup.facts.dense
-        instead = nearest(setup, "quant.gemm_dtype", "fp8") + (" or quant.moe_dtype=mxfp4" if experts else "")
+        instead = nearest(setup, "quant.gemm_dtype", "fp8") + (
+            " or auto with quant.moe_dtype=mxfp4" if experts else ""
+        )
         return Refusal(reason=f"{CHECKPOINT_ONLY[value.value]}; {instead}")
     old = too_old(setup, WEIGHT_FLOORS.get(value.value))
     if old:
@@ -68,7 +72,8 @@ def _moe(value: Any, setup: Setup) -> Cell:
 
 def _kv_cache(value: Any, setup: Setup) -> Cell:
     """There is no plain `fp8`; e4m3 is the native one."""
-    floor = FP8_KV_FLOOR_MLA if setup.facts.mla else FP8_KV_FLOOR
+    triton = setup.facts.mla or setup.facts.model_type in SINKS or setup.config.parallel.dcp > 1
+    floor = FP8_KV_FLOOR_TRITON if triton else FP8_KV_FLOOR
     if value is KvCacheDtype.bf16:
         return {"kv_cache_dtype": "bf16"}
     if value is KvCacheDtype.nvfp4:

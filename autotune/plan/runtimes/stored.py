@@ -76,8 +76,12 @@ def fp8_attention(setup: Setup, kv_cache_dtype: Any) -> Cell | None:
     kv = setup.config.quant.kvcache_dtype
     if kv is KvCacheDtype.fp8_e5m2:
         return Told(note="contradicts quant.kvcache_dtype=fp8_e5m2")
-    if kv is KvCacheDtype.fp8 or kv_cache_dtype in {"fp8", "fp8_e4m3"}:
+    if kv_cache_dtype in {"fp8", "fp8_e4m3"} or (kv is KvCacheDtype.fp8 and kv_cache_dtype is None):
         return None
+    if kv_cache_dtype is not None:
+        return Refusal(
+            reason=f"follows from an FP8 (e4m3) KV cache; runtime.args make it {kv_cache_dtype}: unset that"
+        )
     return Refusal(reason="follows from an FP8 (e4m3) KV cache: set quant.kvcache_dtype=fp8")
 
 

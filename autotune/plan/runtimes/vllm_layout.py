@@ -94,7 +94,7 @@ def _attention_data(value: Any, setup: Setup) -> Cell:
     if setup.facts.dense:
         return Refusal(
             reason=f"{setup.config.model.path} has no experts to share between attention ranks: "
-            f"use parallel.dp={dp * value}"
+            f"use parallel.tp={max(1, tp // value)} parallel.attn_dp=1 parallel.dp={dp * value}"
         )
     if tp % value:
         return Refusal(reason=f"must divide parallel.tp={tp}")

@@ -122,9 +122,12 @@ def _kv_bf16(setup: Setup) -> Cell:
 
 
 def _kv_fp8(setup: Setup) -> Cell:
+    return _old(_kv_floor(setup), "quant.kvcache_dtype=auto", setup) or {"kv_cache_dtype": "fp8"}
+
+
+def _kv_floor(setup: Setup) -> float:
     triton = setup.facts.mla or setup.facts.model_type in SINKS
-    floor = FP8_KV_FLOOR_TRITON if triton else FP8_KV_FLOOR
-    return _old(floor, "quant.kvcache_dtype=auto", setup) or {"kv_cache_dtype": "fp8"}
+    return FP8_KV_FLOOR_TRITON if triton else FP8_KV_FLOOR
 
 
 def _kv_e5m2(setup: Setup) -> Cell:
@@ -136,7 +139,7 @@ def _kv_e5m2(setup: Setup) -> Cell:
         return Refusal(
             reason="is not supported with FP8 checkpoints or FP8 KV scales; choose quant.kvcache_dtype=fp8"
         )
-    return _old(FP8_KV_FLOOR, "quant.kvcache_dtype=auto", setup) or {"kv_cache_dtype": "fp8_e5m2"}
+    return _old(_kv_floor(setup), "quant.kvcache_dtype=auto", setup) or {"kv_cache_dtype": "fp8_e5m2"}
 
 
 def _kv_nvfp4(setup: Setup) -> Cell:

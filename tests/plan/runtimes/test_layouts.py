@@ -156,7 +156,7 @@ def test_what_is_in_no_preset_is_mapped_too(
     [
         pytest.param("vllm", ParallelConfig(tp=8, ep=8), DENSE, H100, "parallel.ep=8: org/model has no experts", id="vllm: ep, dense"),
         pytest.param("vllm", ParallelConfig(tp=8, ep=4), MOE, H100, "parallel.ep=4: vLLM spreads experts over tp × cp × dp = 8 ranks: set parallel.ep=8", id="vllm: ep size"),
-        pytest.param("vllm", ParallelConfig(tp=8, attn_dp=2), DENSE, H100, "parallel.attn_dp=2: org/model has no experts to share between attention ranks: use parallel.dp=2", id="vllm: attention dp, dense"),
+        pytest.param("vllm", ParallelConfig(tp=8, attn_dp=2), DENSE, H100, "parallel.attn_dp=2: org/model has no experts to share between attention ranks: use parallel.tp=4 parallel.attn_dp=1 parallel.dp=2", id="vllm: attention dp, dense"),
         pytest.param("vllm", ParallelConfig(tp=8, attn_dp=3), MOE, H100, "parallel.attn_dp=3: must divide parallel.tp=8", id="vllm: attention dp"),
         pytest.param("vllm", ParallelConfig(tp=8, dcp=2), DENSE, H100, "parallel.dcp=2: shares the tokens of a KV head between ranks that hold the same one; with tp=8 and 8 KV heads each holds others: set parallel.dcp=1", id="vllm: dcp of 8 KV heads"),
         pytest.param("vllm", ParallelConfig(tp=8, dcp=4), MOE, H100, "with tp=8 and 4 KV heads only 2 do: parallel.dcp=2 would do", id="vllm: too much dcp"),

@@ -74,7 +74,7 @@ def test_a_format_becomes_arguments(
         pytest.param("attention=fp8 kv=fp8", LATENT, H100, "kernels for MLA models compute in 16 bits on compute capability 9.x; choose quant.attention_dtype=auto", id="attention of MLA on Hopper"),
         pytest.param("gemm=w4afp8", DENSE, H100, "quant.gemm_dtype=w4afp8: needs a W4AFP8 checkpoint", id="w4afp8"),
         pytest.param("gemm=nvfp4", DENSE, B200, "quant.gemm_dtype=nvfp4: linear layers need an NVFP4 checkpoint", id="nvfp4"),
-        pytest.param("gemm=mxfp4", MOE, H100, "is for experts only on NVIDIA GPUs; choose quant.gemm_dtype=fp8 or quant.moe_dtype=mxfp4", id="mxfp4"),
+        pytest.param("gemm=mxfp4", MOE, H100, "is for experts only on NVIDIA GPUs; choose quant.gemm_dtype=fp8 or auto with quant.moe_dtype=mxfp4", id="mxfp4"),
         pytest.param("gemm=mxfp4", DENSE, H100, "is for experts only on NVIDIA GPUs; choose quant.gemm_dtype=fp8", id="mxfp4 of a dense model"),
         pytest.param("moe=fp8", MOE, H100, "quant.moe_dtype=fp8: SGLang quantizes experts to FP8 with all layers: set quant.gemm_dtype=fp8", id="moe fp8 alone"),
         pytest.param("gemm=fp8 moe=mxfp4", MOE, H100, "quant.moe_dtype=mxfp4: SGLang has one method for the whole model, and quant.gemm_dtype=fp8 takes it", id="they differ"),
