@@ -27,7 +27,17 @@ RESHAPED = ("hf_overrides", "rope_scaling", "json_model_override_args")  # the m
 SHARE_TOKENS = frozenset({"triton"})
 SHARE_TOKENS_MLA = SHARE_TOKENS | {"flashinfer", "flashmla", "trtllm_mla", "cutedsl_mla", "tokenspeed_mla"}
 # What these backends set, whatever is asked for. Source: SGLang 0.5.23 arg_groups/attention_hook.py.
-PAGES = {**dict.fromkeys(("trtllm_mha", "trtllm_mla", "flashmla", "cutedsl_mla", "hpc_ops"), 64)}
+PAGES = dict.fromkeys(("trtllm_mha", "trtllm_mla", "flashmla", "cutedsl_mla", "hpc_ops"), 64)
+# Compute capabilities, by their whole numbers, of kernels. Source: vLLM 0.32.0 v1/attention/backends
+# (supports_compute_capability); SGLang 0.5.23 arg_groups/attention_hook.py:199-235, overrides.py:1212.
+MAJORS: Mapping[str, Mapping[str, tuple[int, ...]]] = {
+    "vllm": {
+        "FLASHMLA": (9, 10),
+        "FLASH_ATTN_MLA": (9,),
+        **dict.fromkeys(("CUTLASS_MLA", "FLASHINFER_MLA", "TOKENSPEED_MLA"), (10,)),
+    },
+    "sglang": {"trtllm_mha": (9, 10, 12), "trtllm_mla": (10, 12), "mxfp8": (10, 11), "nvfp4": (10, 12)},
+}
 BACKENDS = ("attention_backend", "prefill_attention_backend", "decode_attention_backend")
 
 # Counts of at least one, and shares of a GPU's memory. Source: vLLM 0.33.0 config/scheduler.py and
@@ -162,6 +172,20 @@ def _mean_request(setup: Setup, args: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def _kernels(setup: Setup, args: Mapping[str, Any]) -> list[str]:
+    """Backends and cache types that the user names are for some GPUs only."""
+    known, capability = MAJORS[setup.config.runtime.kind], capability_of(setup)
+    if capability is None or not checked(setup):
+        return []
+    named = {name: str(args.get(name)) for name in (*BACKENDS, "kv_cache_dtype")}
+    wrong = {n: v for n, v in named.items() if v in known and int(capability) not in known[v]}
+    return [
+        f"{name}={value}: needs compute capability {' or '.join(f'{n}.x' for n in known[value])}; the GPUs "
+        f"have {capability:.1f}: choose another, or leave it to the engine"
+        for name, value in wrong.items()
+    ]
+
+
 def _eplb(_setup: Setup, args: Mapping[str, Any]) -> list[str]:
     """Source: vLLM 0.33.0 config/parallel.py."""
     if args.get("enable_eplb") is not True or args.get("enable_expert_parallel"):
@@ -186,8 +210,16 @@ def _kv_cache_dtype(setup: Setup, args: Mapping[str, Any]) -> list[str]:
 RULES: Mapping[str, tuple[Rule, ...]] = {
     "vllm": (
         *(_bounds, _batch, _whole_prompts, _length("max_model_len"), _mean_request),
-        *(_eplb, _kv_cache_dtype),
+        *(_eplb, _kv_cache_dtype, _kernels),
     ),
-    "sglang": (_bounds, _pages, _length("context_length"), _mean_request, _shared_tokens, _all_to_all),
+    "sglang": (
+        _bounds,
+        _pages,
+        _length("context_length"),
+        _mean_request,
+        _shared_tokens,
+        _all_to_all,
+        _kernels,
+    ),
     "tensorrt_llm": (_bounds, _mean_request),
 }

@@ -84,6 +84,7 @@ _VLLM_SERVING = (
     _rule(r"max_num_batched_tokens=\d+ is below max_model_len=.*", f"{LLAMA} serving.chunked_prefill=false serving.max_batched_tokens=2048"),
     _rule(r"max_model_len=\d+ is above the model's own .*", f"{LLAMA} serving.max_model_len=200000"),
     _rule(r"(max_model_len=|the model's context of )\d+ is below a mean request .*", f"{LLAMA} serving.max_model_len=1024 workload=chat", later="requests are answered with an error"),
+    _rule(r"\w+=\w+: needs compute capability [\d.x or]+; the GPUs have .*", f"{MLA} parallel=tp8 runtime.args.attention_backend=CUTLASS_MLA", later=KERNELS),
     _rule(r"runtime\.args\.enable_eplb: needs expert parallelism.*", f"{MOE} parallel=tp2 runtime.args.enable_eplb=true"),
 )  # fmt: skip
 _VLLM_QUANT = (
@@ -155,6 +156,7 @@ _SGLANG_SERVING = (
     _rule(r"chunked_prefill_size=\d+.* is not a multiple of page_size=.*", f"{LLAMA} serving.max_batched_tokens=1000 runtime.args.page_size=64"),
     _rule(r"context_length=\d+ is above the model's own .*", f"{LLAMA} serving.max_model_len=200000"),
     _rule(r"(context_length=|the model's context of )\d+ is below a mean request .*", f"{LLAMA} serving.max_model_len=1024 workload=chat", later="requests are answered with an error"),
+    _rule(r"\w+=\w+: needs compute capability [\d.x or]+; the GPUs have .*", f"{MLA} parallel=tp8 runtime.args.attention_backend=trtllm_mla"),
     _rule(r"attention_backend=\w+ does not know decode context .*", f"{MOE} parallel=long-context runtime.args.attention_backend=fa3", later="a part of the cache is read as the whole"),
     Rule(reason=r"serving\.chunked_prefill=false: SGLang's token budget .*", unsaid="both are the same argument"),
 )  # fmt: skip

@@ -157,6 +157,32 @@ def test_what_vllm_looks_at_late(args: dict[str, Any], expected: list[str]) -> N
     assert reasons("vllm", args) == expected
 
 
+@pytest.mark.parametrize(
+    ("engine", "args", "capability", "bad"),
+    [
+        pytest.param("vllm", {"attention_backend": "CUTLASS_MLA"}, 9.0, True, id="vllm: a Blackwell backend on Hopper"),
+        pytest.param("vllm", {"attention_backend": "CUTLASS_MLA"}, 10.0, False, id="vllm: on Blackwell"),
+        pytest.param("vllm", {"attention_backend": "FLASHMLA"}, 8.0, True, id="vllm: FlashMLA on an A100"),
+        pytest.param("sglang", {"decode_attention_backend": "trtllm_mla"}, 9.0, True, id="sglang: for decoding"),
+        pytest.param("sglang", {"kv_cache_dtype": "mxfp8"}, 9.0, True, id="sglang: a cache type"),
+        pytest.param("sglang", {"attention_backend": "triton"}, 8.0, False, id="sglang: for every GPU"),
+        pytest.param("sglang", {"attention_backend": "trtllm_mla"}, None, False, id="GPUs that are not known"),
+    ],
+)  # fmt: skip
+def test_backends_that_a_user_names_have_floors(
+    engine: str,
+    args: dict[str, Any],
+    capability: float | None,
+    bad: bool,  # noqa: FBT001
+) -> None:
+    """Each kernel is for some compute capabilities."""
+    config = Config(deploy=DeployConfig(kind="process"))
+    asked = setup(config, engine=engine, facts=MLA, inventory=gpus(capability=capability))
+    found = argument_reasons(asked, args)
+    assert bool(found) is bad
+    assert all("needs compute capability" in reason for reason in found)
+
+
 def test_what_is_unknown_is_not_checked() -> None:
     """No length of the model, no bound."""
     unknown = ModelFacts(source="nowhere")
