@@ -50,9 +50,16 @@ def resolve(config: Config, inventory: Inventory, found: Found | None = None) ->
         return _unplanned(config, [*error.problems, *sizes, *rules.contradictions(config)])
     if sizes:
         config = replace(config, parallel=rules.whole_sizes(config.parallel))
-    runtime = RUNTIMES[config.runtime.kind]
     known = facts_of(config.model, found)
     setup = Setup(config=config, facts=known.facts, inventory=inventory, flags=flags)
+    plan = _planned(setup)
+    notes = (*_unread(config, found), *known.notes, *plan.notes)
+    return replace(plan, reasons=(*sizes, *known.problems, *plan.reasons), notes=notes)
+
+
+def _planned(setup: Setup) -> Plan:
+    """The plan of what the runtime is asked for, with its own reasons and notes."""
+    config, flags, runtime = setup.config, setup.flags, RUNTIMES[setup.config.runtime.kind]
     layout = runtime.layout(config.parallel)
     mapped = runtime.mapped(setup)
     explicit, twice = arguments.canonical(config.runtime.args, flags)
@@ -77,19 +84,10 @@ def resolve(config: Config, inventory: Inventory, found: Found | None = None) ->
         image=config.runtime.image,
         readiness=runtime.readiness,
         served_model=served_name(config),
-        signature=_signature(config, args, layout.gpus, inventory),
+        signature=_signature(config, args, layout.gpus, setup.inventory),
         memory=memory.estimate,
-        reasons=(
-            *sizes,
-            *known.problems,
-            *mapped.reasons,
-            *twice,
-            *own,
-            *wrong,
-            *layout_wrong,
-            *memory.reasons,
-        ),
-        notes=(*_unread(config, found), *known.notes, *mapped.notes, *notes, *memory.notes),
+        reasons=(*mapped.reasons, *twice, *own, *wrong, *layout_wrong, *memory.reasons),
+        notes=(*mapped.notes, *notes, *memory.notes),
     )
 
 
