@@ -100,7 +100,7 @@ _VLLM_QUANT = (
     _rule(r"quant\.gemm_dtype=(fp8|mxfp8|mxfp4): needs compute capability .*", f"{LLAMA} quant.gemm_dtype=fp8", "--quantization fp8_per_tensor", gpus=A100, later=UNPACKS),
     _rule(r"quant\.moe_dtype=\w+: needs compute capability .*", f"{MOE} quant.moe_dtype=nvfp4", "--quantization nvfp4_per_token", later=KERNELS),
     _rule(r"the checkpoint's (weights|experts) are \w+: needs compute capability .*", f"{MLA} parallel=tp8", gpus=A100, later=UNPACKS),
-    _rule(r"quant\.kvcache_dtype=fp8: needs compute capability .*", f"{MLA} parallel=tp8 quant.kvcache_dtype=fp8 model.stored.method=none model.stored.gemm_dtype=bf16 model.stored.moe_dtype=bf16", "--kv-cache-dtype fp8", gpus=A100, later=KERNELS),
+    _rule(r"quant\.kvcache_dtype=fp8(_e5m2)?: needs compute capability .*", f"{MLA} parallel=tp8 quant.kvcache_dtype=fp8 model.stored.method=none model.stored.gemm_dtype=bf16 model.stored.moe_dtype=bf16", "--kv-cache-dtype fp8", gpus=A100, later=KERNELS),
     _rule(r"quant\.kvcache_dtype=fp8_e5m2: no kernel for MLA .*", f"{MLA} parallel=tp8 quant.kvcache_dtype=fp8_e5m2", "--kv-cache-dtype fp8_e5m2", later=KERNELS),
     _rule(r"quant\.kvcache_dtype=fp8_e5m2: is not supported with FP8 .*", f"{LLAMA} quant.kvcache_dtype=fp8_e5m2 model.stored.method=fp8 model.stored.gemm_dtype=fp8", "--kv-cache-dtype fp8_e5m2", later="the layer says so when a worker builds it"),
     _rule(r"quant\.kvcache_dtype=nvfp4: no kernel for MLA .*", f"{MLA} parallel=tp8 quant.kvcache_dtype=nvfp4", "--kv-cache-dtype nvfp4"),
