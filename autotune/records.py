@@ -74,7 +74,12 @@ class GpuSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gpu:
-    """One GPU, or one slot of a CPU inventory (`uuid` then names the slot)."""
+    """One GPU, or one slot of a CPU inventory (`uuid` then names the slot).
+
+    GPUs with the same `island` are joined by NVLink, with the same `switch` by one PCIe switch, with the
+    same `numa` by one NUMA node, whose cores are `cpus`; None is unknown, or has none. `unknown` says
+    what the driver did not tell and why.
+    """
 
     uuid: str
     index: int
@@ -83,6 +88,29 @@ class Gpu:
     memory_gib: float | None = None
     compute_capability: float | None = None
     spec: GpuSpec | None = None
+    pci_bus_id: str | None = None
+    island: str | None = None
+    switch: str | None = None
+    numa: int | None = None
+    cpus: tuple[int, ...] = ()
+    power_limit_w: float | None = None
+    mig: bool | None = None
+    unknown: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuStatus:
+    """How busy a GPU is at one moment; None is what the driver does not tell.
+
+    Fractions are 0-1 of all memory and of the last sample period; `processes` are the ids of those that
+    compute on it. `lost` is a GPU that has fallen off the bus.
+    """
+
+    free_fraction: float | None = None
+    utilization: float | None = None
+    processes: tuple[int, ...] | None = None
+    power_w: float | None = None
+    lost: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,12 +182,19 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
-    """The GPUs a trial holds, all on one node."""
+    """The GPUs a trial holds, all on one node, until nobody has any of `locks` open any more.
+
+    `locks` are the descriptors of their locks, which the engine inherits. `cpus` are the cores of the
+    engine, `client_cpus` those of the load client; empty: any.
+    """
 
     trial: int
     kind: InventoryKind
     node: str
     gpus: tuple[Gpu, ...]
+    locks: tuple[int, ...] = ()
+    cpus: tuple[int, ...] = ()
+    client_cpus: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

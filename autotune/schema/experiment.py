@@ -1,0 +1,175 @@
+"""How it is loaded, where it runs, what is measured and how the space is explored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from autotune.schema.engine import MISSING
+
+SEED: Any = "${seed}"  # the seed of the sweep
+
+
+class Direction(Enum):
+    """Whether a higher or a lower value of the objective's metric is better."""
+
+    maximize = "maximize"
+    minimize = "minimize"
+
+
+class LoadMode(Enum):
+    """Closed loop (requests in flight) or open loop (requests/s)."""
+
+    concurrency = "concurrency"
+    rate = "rate"
+
+
+class ApiEndpoint(Enum):
+    """Which OpenAI endpoint the requests go to."""
+
+    chat = "chat"
+    completions = "completions"
+
+
+@dataclass
+class WorkloadConfig:
+    """The traffic. Lengths are means in tokens; a spread is standard deviation over mean."""
+
+    endpoint: ApiEndpoint = ApiEndpoint.completions
+    mode: LoadMode = LoadMode.concurrency
+    loads: list[float] = MISSING  # requests in flight, or requests/s; measured one after another
+    input_tokens: int = MISSING
+    output_tokens: int = MISSING
+    input_spread: float = 0.0
+    output_spread: float = 0.0
+    ignore_eos: bool = True  # fixed output lengths
+    requests_per_load: int = 8  # requests measured for each unit of load
+    min_requests: int = 16  # at least so many
+    warmup_requests: int = 4  # for each unit of load, first, not measured
+    seed: int = SEED
+
+
+@dataclass
+class BenchmarkConfig:
+    """The load client."""
+
+    kind: str = MISSING  # key of benchmark: native
+    request_timeout_s: float = 300.0  # a request without an end by then has failed
+
+
+@dataclass
+class DeployConfig:
+    """Where the engine runs. A field that a deployer does not use is null in its preset."""
+
+    kind: str = MISSING  # key of deploy: simulated, process, replay
+    startup_timeout_s: float = 900.0
+    stop_timeout_s: float = 15.0  # between SIGTERM and SIGKILL
+    url: str | None = None  # measure this engine, which someone else runs and stops
+    port: int | None = None  # null: any free one
+    bin: str | None = None  # process: folder of the engine's program; null: prepared ones, then PATH
+    table: str | None = None  # replay: CSV of measured rows
+    time_scale: float = 0.0  # replay: real seconds for a recorded second
+    startup_s: float = 1.0  # simulated: seconds until the engine is ready
+
+
+@dataclass
+class GpuSpecConfig:
+    """Data-sheet figures of a declared GPU; see `records.GpuSpec` for the units."""
+
+    tflops_16bit: float = MISSING
+    tflops_8bit: float | None = None
+    memory_gib: float = MISSING
+    memory_gb_per_s: float = MISSING
+    link_gb_per_s: float = MISSING
+    compute_capability: float | None = None
+
+
+@dataclass
+class GpusConfig:
+    """The inventory."""
+
+    kind: str = MISSING  # key of gpus: nvml, declared, cpu
+    model: str | None = None  # declared: GPU model
+    count: int | None = None  # declared, cpu: how many; with deploy.url: how many the engine has
+    ids: list[str] | None = None  # nvml: use only these (indices or UUIDs)
+    min_free_fraction: float = 0.9  # nvml: a GPU with less of its memory free is in use
+    wait_for_free: bool = False  # nvml: wait for GPUs that others use, instead of leaving them out
+    settle_timeout_s: float = 60.0  # nvml: within this a trial's memory must be free again
+    island: int | None = None  # declared: GPUs that NVLink joins; null: all of them
+    usd_per_hour: float | None = None  # price of one GPU
+    spec: GpuSpecConfig | None = None
+
+
+@dataclass
+class BudgetConfig:
+    """What a search may spend; null is unlimited."""
+
+    trials: int | None = None
+
+
+@dataclass
+class SearchConfig:
+    """How the space is explored."""
+
+    kind: str = MISSING  # auto, grid
+    budget: BudgetConfig = field(default_factory=BudgetConfig)
+    space: dict[str, dict[str, str]] = field(default_factory=dict)  # runtime: {argument: its values}
+
+
+@dataclass
+class ObjectiveConfig:
+    """What `best` means."""
+
+    metric: str = MISSING  # a metric of contract section 3
+    direction: Direction = MISSING
+    load: str = "best"  # best: the load with the best value; else the load's number
+
+
+@dataclass
+class SloConfig:
+    """Bounds on latency; none in this version's presets."""
+
+
+@dataclass
+class QualityConfig:
+    """Bounds on the answers; none in this version's presets."""
+
+
+@dataclass
+class TrackingConfig:
+    """The MLflow store."""
+
+    kind: str = MISSING  # local, or server (which needs uri)
+    uri: str | None = None  # null: mlruns/mlflow.db in the working directory
+    experiment: str = "autotune"
+
+
+@dataclass
+class SweepConfig:
+    """Identity and continuation of a sweep."""
+
+    name: str | None = None  # null: date and time
+    resume: bool = False  # continue the sweep of this name
+    retry: str | None = None  # on resume: `failed`, or a failure kind, to run those again
+
+
+@dataclass
+class LauncherConfig:
+    """How trials share the inventory."""
+
+    max_parallel: int | None = None  # trials side by side; null: as many as fit
+    exclusive: bool = False  # one trial at a time, undisturbed by others
+    acquire_timeout_s: float | None = None  # longest wait for GPUs that others hold; null: no limit
+    lookahead: int = 3  # trials that wait for GPUs while a search still chooses
+    pin_cpus: bool = True  # nvml: engines on the cores of their GPUs' NUMA node
+    client_cores: int = 2  # cores of each NUMA node kept for load clients
+
+
+@dataclass
+class MeasureConfig:
+    """How each load is measured."""
+
+    repeats: int = 3  # measurements at each load; the median is ranked
+    stall_timeout_s: float = 300.0  # an engine from which no token comes for so long has hung
+    trial_timeout_s: float | None = None  # longest trial, start-up included; null: no limit
