@@ -12,7 +12,8 @@ import signal
 import subprocess
 import time
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -36,12 +37,16 @@ class ProcessGroup:
         log: Path,
         cwd: Path | None = None,
         piped: bool = False,
+        keep: Sequence[int] = (),
+        cpus: Sequence[int] = (),
     ) -> None:
         """Start it. With `piped`, standard input and output are pipes and only errors go to `log`.
 
+        It inherits the descriptors `keep`, and runs on the cores `cpus` only, unless that is empty.
+
         Raises: OSError if the program cannot be started (missing, not executable).
         """
-        with log.open("ab") as sink:
+        with log.open("ab") as sink, _on(cpus):
             self._process = subprocess.Popen(
                 list(argv),
                 env=dict(env),
@@ -50,6 +55,7 @@ class ProcessGroup:
                 stdout=subprocess.PIPE if piped else sink,
                 stderr=sink,
                 start_new_session=True,
+                pass_fds=tuple(keep),
             )
         _live.add(self)
 
@@ -112,6 +118,20 @@ class ProcessGroup:
             if time.monotonic() >= deadline:
                 return False
             time.sleep(0.02)
+
+
+@contextmanager
+def _on(cpus: Sequence[int]) -> Iterator[None]:
+    """Put this thread on `cpus` for a while: what it starts inherits that, from its first moment."""
+    if not cpus or not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, set(cpus) & before or before)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def _alive(group: int) -> bool:

@@ -115,10 +115,11 @@ class GpuStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inventory:
-    """The GPUs that trials may use, in the driver's order."""
+    """The GPUs that trials may use, in the driver's order; `notes` say which were left out and why."""
 
     kind: InventoryKind
     gpus: tuple[Gpu, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def model(self) -> str:
