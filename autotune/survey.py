@@ -219,7 +219,7 @@ def _with_experiment(master: DictConfig, checker: OverrideChecker, checked: Chec
 def _inventory(config: Config) -> Inventory:
     """The GPUs of this host or of the preset; with `deploy.url` those that the engine is said to have."""
     if config.deploy.url is None:
-        return take_inventory(config.gpus)
+        return take_inventory(config.gpus, os.environ)
     model, node = config.gpus.model or "unknown", socket.gethostname()
     numbers = range(config.gpus.count or 0)
     gpus = tuple(Gpu(uuid=f"foreign-{n}", index=n, model=model, node=node) for n in numbers)

@@ -1,14 +1,17 @@
-"""What tests share: an MLflow store that is made once and copied, because making one takes seconds."""
+"""What tests share: an MLflow store that is made once and copied, and a stand-in NVIDIA driver."""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from autotune.gpus.nvml import DRIVER
+from tests.standins.nvml.driver import VARIABLE, StandInDriver, build, load
 
 pytest.register_assert_rewrite("tests.contracts")
 
@@ -33,3 +36,19 @@ def with_store(empty_store: Path) -> Callable[[Path], Path]:
         return folder
 
     return give
+
+
+@pytest.fixture(scope="session")
+def nvml_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a stand-in `libnvidia-ml.so.1`, built once."""
+    return build(tmp_path_factory.mktemp("nvml"))
+
+
+@pytest.fixture
+def nvml(nvml_library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandInDriver]:
+    """A stand-in driver for this process and, by its `env`, for others; no GPU until it is told of some."""
+    driver = StandInDriver(folder=nvml_library, state=tmp_path / "nvml-state")
+    monkeypatch.setenv(VARIABLE, str(driver.state))
+    load(nvml_library)
+    yield driver
+    DRIVER.close()

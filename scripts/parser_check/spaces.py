@@ -61,7 +61,7 @@ class Planner:
     def __init__(self, app: Hydra, runtime: str, version: str, gpus: str) -> None:
         self.fixed = (f"runtime={runtime}", f"runtime.version={version}", f"gpus={gpus}")
         self._composer = Composer(app, self.fixed)
-        self.inventory = _without_memory(take_inventory(self._config(()).gpus))
+        self.inventory = _without_memory(take_inventory(self._config(()).gpus, {}))
 
     def planned(self, points: Iterable[Words]) -> Iterator[Planned]:
         """Yield the plan of each point, valid or not."""

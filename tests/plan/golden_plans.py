@@ -39,7 +39,7 @@ def golden_plans(engine: str, version: str) -> dict[str, str]:
 
 def _entry(composer: Composer, point: list[str]) -> str:
     config = config_from(composer.candidate(point).config)
-    plan = resolve(config, take_inventory(config.gpus))
+    plan = resolve(config, take_inventory(config.gpus, {}))
     lines = [" ".join(point[3:]), f"  {_command(plan)}"]
     for name, text in plan.files.items():
         lines += [f"  {name}: {line}" for line in text.splitlines()]

@@ -20,7 +20,7 @@ PRESETS = sorted((path.parent.name, path.stem) for path in CONF.glob("*/*.yaml")
 SPEC = GpuSpecConfig(
     tflops_16bit=1, memory_gib=141, memory_gb_per_s=1, link_gb_per_s=1, compute_capability=9.0
 )
-INVENTORY = take_inventory(GpusConfig(kind="declared", model="H200", count=16, spec=SPEC))
+INVENTORY = take_inventory(GpusConfig(kind="declared", model="H200", count=16, spec=SPEC), {})
 MOE = ["model=qwen3_30b_a3b"]
 W4AFP8 = ["model=qwen3_30b_a3b", "model.stored.method=compressed-tensors", "model.stored.moe_dtype=w4afp8"]
 BESIDE = {
