@@ -29,6 +29,7 @@ from autotune.report.render import console, render
 from autotune.schema import Direction
 from autotune.score.ranking import Ranking, rank
 from autotune.sweep import Settings, Sweep
+from autotune.track.durations import newest_journals
 from autotune.track.journal import read
 from autotune.track.mlflow import MlflowMirror, Store
 
@@ -75,6 +76,7 @@ def _settings(prepared: Prepared, command: Sequence[str]) -> Settings:
         varied=prepared.varied,
         env=dict(os.environ),
         candidates=prepared.candidates,
+        earlier=tuple(newest_journals(OUTPUTS, OUTPUTS / name)),
     )
 
 
@@ -123,7 +125,7 @@ def _task(config: DictConfig) -> float | None:
     scheduler = Scheduler(sweep)
     try:
         with scheduler.guarded():
-            admission = scheduler.submit(compose.candidate_of(config, HydraConfig.get()))
+            [admission] = scheduler.submit_all([compose.candidate_of(config, HydraConfig.get())])
             while scheduler.wait_any() is not None:
                 pass
     except InfrastructureError as error:

@@ -7,6 +7,7 @@ import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,22 @@ import yaml
 from autotune import __version__
 from autotune.deploy import create_deployer
 from autotune.errors import ConfigError, InfrastructureError
-from autotune.gpus.pool import GpuPool
+from autotune.gpus.busy import why_busy
+from autotune.gpus.forecast import Expected
+from autotune.gpus.locks import GpuLocks
+from autotune.gpus.nvml import read_statuses
+from autotune.gpus.pool import GpuPool, Surroundings, Terms
 from autotune.plan.expand import Checkpoints, Identity, identity
 from autotune.plan.resolve import resolve
 from autotune.records import Candidate, Inventory, InventoryKind, Lease, Outcome, Plan, Status
 from autotune.schema import Config, config_from
+from autotune.track.durations import Durations
 from autotune.track.journal import NAME, Journal, read
 from autotune.track.records import finished_record, plan_record, trial_params
 from autotune.track.state import SweepState, TrialState, state_of
 from autotune.trial import Job, Trial
+
+LOCK_DIR = Path("/tmp/autotune-gpus")  # noqa: S108  (one place that every user of the host can write)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +46,7 @@ class Settings:
     varied: tuple[str, ...]
     env: Mapping[str, str] = field(repr=False)
     candidates: tuple[Candidate, ...] = ()
+    earlier: tuple[Path, ...] = ()  # journals that tell how long trials take
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,12 +86,11 @@ class Sweep:
         self._checkpoint = Checkpoints(settings.env)
         self._next = max(self.state.trials, default=-1) + 1
         self._guard = threading.Lock()
-        single = config.deploy.url is not None or config.deploy.port is not None
-        self.pool = GpuPool(
-            settings.inventory,
-            lock_dir=_lock_dir(settings),
-            max_parallel=1 if single else config.launcher.max_parallel,
-        )
+        self.pool = _pool(settings, tell=lambda text: self.tell(text))  # noqa: PLW0108  (who watches comes later)
+        self.durations = Durations()
+        for journal in settings.earlier:
+            self.durations.learn(journal)
+        self.journal.follow(self.durations.follow)
 
     @property
     def simulated(self) -> bool:
@@ -103,7 +111,7 @@ class Sweep:
         )
         for trial in list(self.state.trials.values()):
             if trial.status == "running":
-                self._finish(trial.number, Outcome(status=Status.INTERRUPTED))
+                self.finish(trial.number, Outcome(status=Status.INTERRUPTED))
 
     def admit(self, candidate: Candidate) -> Admission:
         """Number a candidate that can run; record one that cannot, or that another one stands for."""
@@ -147,7 +155,7 @@ class Sweep:
             emit=lambda event, **fields: self.journal.write(event, trial=job.number, **fields),
         )
         outcome = trial.run()
-        self._finish(job.number, outcome)
+        self.finish(job.number, outcome)
         return outcome
 
     def close(self) -> None:
@@ -158,6 +166,10 @@ class Sweep:
     def trial(self, number: int) -> TrialState:
         """Return what is known of a trial."""
         return self.state.trials[number]
+
+    def expected(self, number: int) -> Expected | None:
+        """Return how long a queued trial will take, as far as others like it tell."""
+        return self.durations.expected(self.state.trials[number].queued)
 
     def _beginning(self) -> dict[str, Any]:
         """What must stay the same over the whole sweep, or its trials could not be compared."""
@@ -203,7 +215,8 @@ class Sweep:
         )
         return job
 
-    def _finish(self, number: int, outcome: Outcome) -> None:
+    def finish(self, number: int, outcome: Outcome) -> None:
+        """Write the end of a trial."""
         self.journal.write("trial_finished", trial=number, **finished_record(outcome))
 
 
@@ -282,8 +295,21 @@ def _own(folder: Path) -> Any:
     return file
 
 
-def _lock_dir(settings: Settings) -> Path:
-    """Detected GPUs are locked for the whole host, declared ones within their sweep."""
-    if settings.inventory.kind is InventoryKind.DETECTED:
-        return Path("/tmp/autotune-gpus")  # noqa: S108  (one place that every user of the host can write)
-    return settings.folder / "locks"
+def _pool(settings: Settings, tell: Callable[[str], None]) -> GpuPool:
+    """The GPUs of this sweep; detected ones are locked for the whole host, declared ones within the sweep."""
+    config, inventory = settings.config, settings.inventory
+    alone = config.launcher.exclusive or config.deploy.url is not None or config.deploy.port is not None
+    terms = Terms(
+        max_parallel=1 if alone else config.launcher.max_parallel,
+        wait=config.gpus.wait_for_free,
+        settle_s=config.gpus.settle_timeout_s,
+    )
+    if inventory.kind is not InventoryKind.DETECTED:
+        around = Surroundings(tell=tell)
+        return GpuPool(inventory, locks=GpuLocks(settings.folder / "locks"), terms=terms, around=around)
+    around = Surroundings(
+        status=read_statuses,
+        busy=partial(why_busy, min_free_fraction=config.gpus.min_free_fraction, ours=()),
+        tell=tell,
+    )
+    return GpuPool(inventory, locks=GpuLocks(LOCK_DIR), terms=terms, around=around)

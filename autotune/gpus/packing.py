@@ -1,35 +1,178 @@
-"""Which waiting trials start now. A pure policy."""
+"""Which waiting trials start now, and where: a pure policy over values, without a clock.
+
+Where the whole grid is known, trials that need more than half a node come first, one after the other,
+then the rest in the order that `forecast` expects to end soonest. Where a search still chooses, the
+widest that fits goes first, and a trial that is overtaken too long gets a reservation. Whatever fits
+beside starts too (backfill). Times are seconds on the caller's clock.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
+from autotune.gpus.forecast import Expected, ordered
+from autotune.gpus.placement import place, straddles
 from autotune.records import Gpu
 
+DRAIN = 0.16
+"""A wide trial gets its reservation when the GPUs would idle, on the average, for this part of its wait."""
 
-def pack(waiting: Sequence[int], free: Sequence[Gpu], room: int) -> list[tuple[int, tuple[Gpu, ...]]]:
-    """Return (position in `waiting`, GPUs) of the trials to start, first come first served.
+FLOOR = 0.2  # of a mean trial: what is left, at least, of one that runs longer than expected
 
-    `waiting` holds the GPUs each trial needs, `room` how many more trials may run side by side.
-    A trial that does not fit is passed over by those behind it that do (backfill). All GPUs of a
-    trial are on one node. No GPU is given twice.
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """A trial that waits since `since_s` for `gpus` GPUs."""
+
+    trial: int
+    gpus: int
+    since_s: float
+    expected: Expected | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """A trial that has run on `gpus` since `since_s`."""
+
+    gpus: tuple[Gpu, ...]
+    since_s: float
+    expected: Expected | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """How trials are ordered; the last two are in mean trial durations.
+
+    `known`: the whole grid waits. `overtake`: a trial that needs more than half a node is overtaken
+    no longer, any other no longer than twice that. `island_wait`: how long a trial waits for one NVLink
+    island before it is spread over two, while a search still chooses.
     """
-    left = list(free)
-    chosen: list[tuple[int, tuple[Gpu, ...]]] = []
-    for position, width in enumerate(waiting):
-        if len(chosen) >= room:
-            break
-        gpus = _on_one_node(left, width)
-        if gpus is None:
+
+    known: bool = True
+    overtake: float = 3.0
+    island_wait: float = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Situation:
+    """Everything that a decision rests on.
+
+    `mean_s` is the mean duration of the trials that ended, None before the first. `health` ranks GPUs
+    that are otherwise equal.
+    """
+
+    queue: Sequence[Waiting]
+    free: Sequence[Gpu]
+    running: Sequence[Running]
+    now_s: float
+    mean_s: float | None = None
+    health: Mapping[str, float] | None = None
+
+    @property
+    def ours(self) -> list[Gpu]:
+        """The GPUs that are free now or when our own trials end."""
+        return [*self.free, *(gpu for trial in self.running for gpu in trial.gpus)]
+
+
+Assignment = tuple[int, tuple[Gpu, ...]]
+
+
+def pack(now: Situation, policy: Policy, *, room: int) -> list[Assignment]:
+    """Return the trials to start, at most `room`, each with its GPUs, all on one node.
+
+    No GPU is given twice. A trial that does not fit is passed over by those behind it that do, unless
+    it has a reservation.
+    """
+    if room <= 0 or not now.queue:
+        return []
+    return _known(now, room) if policy.known else _streamed(now, policy, room)
+
+
+def _known(now: Situation, room: int) -> list[Assignment]:
+    """Every trial is there: nothing is overtaken for ever, and islands are worth waiting for."""
+    ours, free = now.ours, list(now.free)
+    waiting = [item for item in now.queue if item.gpus <= len(free)]
+    if not waiting:
+        return []
+    running = [(trial.gpus, now.now_s - trial.since_s, trial.expected) for trial in now.running]
+    order = ordered([(item.trial, item.gpus, item.expected) for item in now.queue], ours, running)
+    widths = {item.trial: item.gpus for item in waiting}
+    chosen: list[Assignment] = []
+    hopeless: set[int] = set()  # widths for which nothing is left
+    for trial in order:
+        width = widths.get(trial)
+        if width is None or width in hopeless:
             continue
-        chosen.append((position, gpus))
-        left = [gpu for gpu in left if gpu not in gpus]
+        gpus = place(free, width, health=now.health)
+        if gpus is None or straddles(gpus, ours):
+            hopeless.add(width)
+            continue
+        chosen.append((trial, gpus))
+        free = [gpu for gpu in free if gpu not in gpus]
+        if len(chosen) == room:
+            break
     return chosen
 
 
-def _on_one_node(free: Sequence[Gpu], width: int) -> tuple[Gpu, ...] | None:
-    for node in dict.fromkeys(gpu.node for gpu in free):
-        there = [gpu for gpu in free if gpu.node == node]
-        if len(there) >= width:
-            return tuple(there[:width])
-    return () if width == 0 else None
+def _streamed(now: Situation, policy: Policy, room: int) -> list[Assignment]:
+    """A few trials wait while more are to come: the widest that fits, and reservations."""
+    ours, free = now.ours, list(now.free)
+    head = _reserved(now, policy, len(ours))
+    chosen: list[Assignment] = []
+    for item in _by_turn(now.queue, head):
+        if len(chosen) == room:
+            break
+        if head is not None and item is not head and not _ends_before(item, now, head):
+            continue
+        gpus = place(free, item.gpus, health=now.health)
+        patient = now.mean_s is not None and now.now_s - item.since_s < policy.island_wait * now.mean_s
+        if gpus is None or (straddles(gpus, ours) and patient and now.running):
+            continue
+        chosen.append((item.trial, gpus))
+        free = [gpu for gpu in free if gpu not in gpus]
+        if item is head:
+            head = None
+    return chosen
+
+
+def _by_turn(queue: Iterable[Waiting], head: Waiting | None) -> list[Waiting]:
+    """The one with the reservation, then the widest, of equals the one that waits longest."""
+    return sorted(queue, key=lambda item: (item is not head, -item.gpus, item.since_s, item.trial))
+
+
+def _reserved(now: Situation, policy: Policy, gpus: int) -> Waiting | None:
+    """The trial that must not be overtaken any more; none before the first trial has ended.
+
+    One that cannot start on the GPUs that are ours blocks nobody: others hold what it needs.
+    """
+    if now.mean_s is None:
+        return None
+    due = [item for item in now.queue if item.gpus <= gpus and _is_due(item, now, policy, gpus)]
+    return min(due, key=lambda item: (item.since_s, item.trial), default=None)
+
+
+def _is_due(item: Waiting, now: Situation, policy: Policy, gpus: int) -> bool:
+    waited_s, mean_s = now.now_s - item.since_s, now.mean_s or 0.0
+    if item.gpus * 2 <= gpus:
+        return waited_s >= 2 * policy.overtake * mean_s
+    if waited_s >= policy.overtake * mean_s:
+        return True
+    left = [(_left_s(trial, now), len(trial.gpus)) for trial in now.running]
+    last_s = max((seconds for seconds, _ in left), default=0.0)
+    idle = last_s * gpus - sum(seconds * width for seconds, width in left)
+    return idle <= DRAIN * gpus * waited_s
+
+
+def _ends_before(item: Waiting, now: Situation, head: Waiting) -> bool:
+    """Whether a trial is expected to end before the reserved one can start anyway."""
+    del head
+    takes_s = item.expected.mean_s if item.expected is not None else now.mean_s or 0.0
+    return takes_s <= max((_left_s(trial, now) for trial in now.running), default=0.0)
+
+
+def _left_s(trial: Running, now: Situation) -> float:
+    """Seconds that a running trial is expected to run on."""
+    mean_s = now.mean_s or 0.0
+    takes_s = trial.expected.mean_s if trial.expected is not None else mean_s
+    return max(takes_s - (now.now_s - trial.since_s), FLOOR * mean_s)

@@ -137,6 +137,8 @@ def _bounded(config: Config) -> list[tuple[str, float | None, float]]:
         ("launcher.max_parallel", config.launcher.max_parallel, 1),
         ("launcher.acquire_timeout_s", config.launcher.acquire_timeout_s, 0),
         ("launcher.lookahead", config.launcher.lookahead, 1),
+        ("launcher.overtake", config.launcher.overtake, 0),
+        ("launcher.island_wait", config.launcher.island_wait, 0),
         ("launcher.client_cores", config.launcher.client_cores, 0),
         ("search.budget.trials", config.search.budget.trials, 1),
         ("gpus.count", config.gpus.count, 1),

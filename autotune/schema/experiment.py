@@ -162,6 +162,8 @@ class LauncherConfig:
     exclusive: bool = False  # one trial at a time, undisturbed by others
     acquire_timeout_s: float | None = None  # longest wait for GPUs that others hold; null: no limit
     lookahead: int = 3  # trials that wait for GPUs while a search still chooses
+    overtake: float = 3.0  # mean trials for which a wide trial may be overtaken while a search chooses
+    island_wait: float = 0.5  # mean trials for which a trial waits for one NVLink island then
     pin_cpus: bool = True  # nvml: engines on the cores of their GPUs' NUMA node
     client_cores: int = 2  # cores of each NUMA node kept for load clients
 

@@ -1,14 +1,24 @@
-"""Leases, within one process and across two."""
+"""Leases, within one process and across two; GPUs that are busy, slow to get free, or lost."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
-from autotune.gpus.pool import GpuPool
-from autotune.records import Gpu, Inventory, InventoryKind, Lease
+import pytest
+
+from autotune.gpus.busy import why_busy
+from autotune.gpus.locks import GpuLocks
+from autotune.gpus.packing import Policy, Waiting
+from autotune.gpus.pool import GpuPool, Surroundings, Terms
+from autotune.records import Gpu, GpuStatus, Inventory, InventoryKind, Lease
+
+POLICY = Policy()
 
 
 def inventory(count: int) -> Inventory:
@@ -17,16 +27,48 @@ def inventory(count: int) -> Inventory:
     return Inventory(kind=InventoryKind.DECLARED, gpus=gpus)
 
 
+def queue(*items: tuple[int, int]) -> list[Waiting]:
+    """Trials that wait: number and GPUs."""
+    return [Waiting(trial=trial, gpus=width, since_s=0.0) for trial, width in items]
+
+
+def pool_of(count: int, folder: Path, terms: Terms | None = None, host: Host | None = None) -> GpuPool:
+    """A pool of so many GPUs."""
+    around = None if host is None else host.around()
+    return GpuPool(inventory(count), locks=GpuLocks(folder), terms=terms or Terms(), around=around)
+
+
+@dataclass
+class Host:
+    """What a pool is told of its host: GPUs without a status are free."""
+
+    statuses: dict[str, GpuStatus] = field(default_factory=dict)
+    held: set[str] = field(default_factory=set)
+    now_s: float = 0.0
+    said: list[str] = field(default_factory=list)
+
+    def around(self) -> Surroundings:
+        """The host as a pool asks it."""
+        return Surroundings(
+            status=lambda uuids: {uuid: self.statuses.get(uuid, GpuStatus()) for uuid in uuids},
+            busy=partial(why_busy, min_free_fraction=0.9, ours=()),
+            held=lambda: self.held,
+            cores=lambda gpus: (tuple(gpu.index for gpu in gpus), (99,)),
+            tell=self.said.append,
+            clock=lambda: self.now_s,
+        )
+
+
 def test_a_gpu_is_in_one_lease_only(tmp_path: Path) -> None:
     """Threads that lease and release at once never hold the same GPU."""
-    pool = GpuPool(inventory(4), lock_dir=tmp_path, max_parallel=None)
+    pool = pool_of(4, tmp_path)
     held: set[str] = set()
     clashes: list[str] = []
     guard = threading.Lock()
 
     def take(trial: int) -> None:
         for _ in range(50):
-            for lease in pool.grant([(trial, 2)]):
+            for lease in pool.grant(queue((trial, 2)), POLICY):
                 mine = {gpu.uuid for gpu in lease.gpus}
                 with guard:
                     clashes.extend(held & mine)
@@ -46,39 +88,139 @@ def test_a_gpu_is_in_one_lease_only(tmp_path: Path) -> None:
 
 def test_released_gpus_are_free_again(tmp_path: Path) -> None:
     """A trial that waited gets the GPUs of one that ended."""
-    pool = GpuPool(inventory(4), lock_dir=tmp_path, max_parallel=None)
-    [first] = pool.grant([(0, 4)])
-    assert pool.grant([(1, 2)]) == []
+    pool = pool_of(4, tmp_path)
+    [first] = pool.grant(queue((0, 4)), POLICY)
+    assert pool.grant(queue((1, 2)), POLICY) == []
     pool.release(first)
-    [second] = pool.grant([(1, 2)])
-    assert [gpu.index for gpu in second.gpus] == [0, 1]
+    [second] = pool.grant(queue((1, 2)), POLICY)
+    assert _indices(second) == [0, 1]
 
 
 def test_releasing_twice_does_not_free_a_later_lease(tmp_path: Path) -> None:
     """A second release of an old lease leaves the new holder alone."""
-    pool = GpuPool(inventory(1), lock_dir=tmp_path, max_parallel=None)
-    [old] = pool.grant([(0, 1)])
+    pool = pool_of(1, tmp_path)
+    [old] = pool.grant(queue((0, 1)), POLICY)
     pool.release(old)
-    [new] = pool.grant([(1, 1)])
+    [new] = pool.grant(queue((1, 1)), POLICY)
     pool.release(old)
     assert pool.leases() == {1: new}
 
 
 def test_max_parallel_bounds_the_leases(tmp_path: Path) -> None:
     """`launcher.max_parallel` holds even where GPUs are free."""
-    pool = GpuPool(inventory(8), lock_dir=tmp_path, max_parallel=2)
-    granted = pool.grant([(n, 1) for n in range(5)])
+    pool = pool_of(8, tmp_path, Terms(max_parallel=2))
+    granted = pool.grant(queue(*((n, 1) for n in range(5))), POLICY)
     assert [lease.trial for lease in granted] == [0, 1]
-    assert pool.grant([(2, 1)]) == []
+    assert pool.grant(queue((2, 1)), POLICY) == []
+
+
+def test_a_lease_brings_its_cores(tmp_path: Path) -> None:
+    """Those of the engine and those of the load client."""
+    [lease] = pool_of(2, tmp_path, host=Host()).grant(queue((0, 2)), POLICY)
+    assert (lease.cpus, lease.client_cpus) == ((0, 1), (99,))
+
+
+def test_a_gpu_that_others_compute_on_is_set_aside(tmp_path: Path) -> None:
+    """It is told once, and not used any more even when it gets free: what was planned holds."""
+    host = Host(statuses={"gpu-0": GpuStatus(processes=(4711,))})
+    pool = pool_of(2, tmp_path, host=host)
+    [lease] = pool.grant(queue((0, 1), (1, 1)), POLICY)
+    assert _indices(lease) == [1]
+    assert host.said == ["GPU 0 is set aside: process 4711 computes on it"]
+    host.statuses.clear()
+    assert pool.grant(queue((1, 1)), POLICY) == []
+    assert (pool.usable(), pool.set_aside()) == (1, host.said)
+
+
+def test_a_gpu_that_others_compute_on_is_waited_for_if_wanted(tmp_path: Path) -> None:
+    """With `gpus.wait_for_free=true` it joins when it gets free; the wait is told once."""
+    host = Host(statuses={"gpu-0": GpuStatus(free_fraction=0.5)})
+    pool = pool_of(1, tmp_path, Terms(wait=True), host)
+    assert pool.grant(queue((0, 1)), POLICY) == pool.grant(queue((0, 1)), POLICY) == []
+    assert host.said == ["GPU 0 is waited for: 50 % of its memory is free; gpus.min_free_fraction is 0.9"]
+    assert pool.usable() == 1
+    host.statuses.clear()
+    assert [_indices(lease) for lease in pool.grant(queue((0, 1)), POLICY)] == [[0]]
+
+
+def test_after_a_trial_memory_must_be_free_again(tmp_path: Path) -> None:
+    """The next trial waits for it, without a word while that takes no longer than allowed."""
+    host = Host()
+    pool = pool_of(1, tmp_path, Terms(settle_s=60), host)
+    [lease] = pool.grant(queue((0, 1)), POLICY)
+    host.statuses["gpu-0"] = GpuStatus(free_fraction=0.2)
+    pool.release(lease)
+    host.now_s = 59.0
+    assert pool.grant(queue((1, 1)), POLICY) == []
+    assert host.said == []
+    host.statuses.clear()
+    assert len(pool.grant(queue((1, 1)), POLICY)) == 1
+
+
+def test_a_gpu_that_does_not_get_free_after_a_trial_is_set_aside(tmp_path: Path) -> None:
+    """With a message that says since when."""
+    host = Host()
+    pool = pool_of(2, tmp_path, Terms(settle_s=60), host)
+    [lease] = pool.grant(queue((0, 1)), POLICY)
+    host.statuses["gpu-0"] = GpuStatus(processes=(7,))
+    pool.release(lease)
+    host.now_s = 61.0
+    assert [_indices(lease) for lease in pool.grant(queue((1, 1)), POLICY)] == [[1]]
+    assert host.said == ["GPU 0 is set aside: process 7 computes on it 61 s after its trial"]
+
+
+def test_a_stranger_long_after_a_trial_is_not_called_a_remnant(tmp_path: Path) -> None:
+    """Once a GPU was seen free its earlier trial is no reason any more."""
+    host = Host()
+    pool = pool_of(1, tmp_path, Terms(settle_s=60), host)
+    [lease] = pool.grant(queue((0, 1)), POLICY)
+    pool.release(lease)
+    assert pool.grant(queue((1, 2)), POLICY) == []
+    host.now_s, host.statuses["gpu-0"] = 1000.0, GpuStatus(processes=(7,))
+    pool.grant(queue((1, 1)), POLICY)
+    assert host.said == ["GPU 0 is set aside: process 7 computes on it"]
+
+
+@pytest.mark.parametrize("terms", [Terms(), Terms(wait=True)])
+def test_a_lost_gpu_is_set_aside_for_good(terms: Terms, tmp_path: Path) -> None:
+    """Waiting for it would be in vain."""
+    host = Host(statuses={"gpu-0": GpuStatus(lost=True)})
+    pool = pool_of(1, tmp_path, terms, host)
+    assert pool.grant(queue((0, 1)), POLICY) == []
+    assert pool.set_aside() == ["GPU 0 is set aside: it is lost"]
+    assert pool.usable() == 0
+
+
+def test_a_gpu_that_a_container_has_is_not_free(tmp_path: Path) -> None:
+    """Until the container has gone."""
+    host = Host(held={"gpu-0"})
+    pool = pool_of(1, tmp_path, host=host)
+    assert pool.grant(queue((0, 1)), POLICY) == []
+    host.held.clear()
+    assert len(pool.grant(queue((0, 1)), POLICY)) == 1
+
+
+def test_an_engine_that_lives_keeps_its_gpu(tmp_path: Path) -> None:
+    """It inherited the lock: neither a release nor the end of its controller frees the GPU while it runs."""
+    pool = pool_of(1, tmp_path)
+    [lease] = pool.grant(queue((0, 1)), POLICY)
+    program = "import sys; sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, pass_fds=lease.locks
+    ) as engine:
+        pool.release(lease)
+        assert pool.grant(queue((1, 1)), POLICY) == []
+        engine.communicate(b"")
+    assert len(pool.grant(queue((1, 1)), POLICY)) == 1
 
 
 def test_another_process_keeps_its_gpus(tmp_path: Path) -> None:
     """A GPU that another process leased is not free here, and is when that process has ended."""
     program = (
         "import sys; from pathlib import Path\n"
-        "from tests_pool_holder import inventory; from autotune.gpus.pool import GpuPool\n"
-        "pool = GpuPool(inventory(2), lock_dir=Path(sys.argv[1]), max_parallel=None)\n"
-        "print(len(pool.grant([(0, 1)])), flush=True)\n"
+        "from tests_pool_holder import POLICY, pool_of, queue\n"
+        "pool = pool_of(2, Path(sys.argv[1]))\n"
+        "print(len(pool.grant(queue((0, 1)), POLICY)), flush=True)\n"
         "sys.stdin.read()\n"
     )
     (tmp_path / "tests_pool_holder.py").write_text(Path(__file__).read_text())
@@ -86,16 +228,16 @@ def test_another_process_keeps_its_gpus(tmp_path: Path) -> None:
         [sys.executable, "-c", program, str(tmp_path / "locks")],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env={"PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[2]}"},
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[2]}"},
     )
     with holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"1\n"
-        pool = GpuPool(inventory(2), lock_dir=tmp_path / "locks", max_parallel=None)
-        [lease] = pool.grant([(0, 1), (1, 1)])
+        pool = pool_of(2, tmp_path / "locks")
+        [lease] = pool.grant(queue((0, 1), (1, 1)), POLICY)
         assert _indices(lease) == [1]
         holder.communicate(b"")
-    [freed] = pool.grant([(1, 1)])
+    [freed] = pool.grant(queue((1, 1)), POLICY)
     assert _indices(freed) == [0]
 
 

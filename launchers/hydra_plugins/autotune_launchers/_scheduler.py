@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from autotune.records import Candidate, Lease, Outcome
+from autotune.gpus.packing import Policy, Waiting
+from autotune.records import Candidate, Failure, Lease, Outcome, Status
 from autotune.sweep import Admission, Sweep
 from autotune.trial import Job
 
-POLL_S = 0.2  # how often GPUs that another process holds are looked at again
+POLL_S = 0.2  # how often GPUs that somebody else holds are looked at again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,10 +30,12 @@ class Scheduler:
 
     def __init__(self, sweep: Sweep) -> None:
         self._sweep = sweep
-        self._waiting: list[Job] = []
+        self._waiting: dict[int, tuple[Job, float]] = {}  # by trial; since when it waits
         self._running: dict[int, threading.Thread] = {}
         self._ended: queue.SimpleQueue[Finished | BaseException] = queue.SimpleQueue()
-        self._guard = threading.Lock()
+        self._guard = threading.RLock()
+        self._known = True
+        self._idle_since: float | None = None
         self._told = False
 
     @contextmanager
@@ -46,13 +50,26 @@ class Scheduler:
             self._join()
 
     def submit(self, candidate: Candidate) -> Admission:
-        """Admit a candidate and queue its job, if it is one to run."""
-        admission = self._sweep.admit(candidate)
-        if admission.job is not None:
-            with self._guard:
-                self._waiting.append(admission.job)
-            self._start_what_fits()
+        """Admit a candidate of a search that goes on, and queue its job, if it is one to run."""
+        with self._guard:
+            self._known = False
+        admission = self._admit(candidate)
+        self._start_what_fits()
         return admission
+
+    def submit_all(self, candidates: Sequence[Candidate]) -> list[Admission]:
+        """Admit candidates beyond which none will come: they are started in the order that ends soonest."""
+        with self._guard:
+            self._known = True
+        stopped = self._sweep.stop.is_set
+        admissions = [Admission() if stopped() else self._admit(candidate) for candidate in candidates]
+        self._start_what_fits()
+        return admissions
+
+    def has_room(self) -> bool:
+        """Whether a search should choose another candidate now: one that can look ahead is enough."""
+        with self._guard:
+            return len(self._waiting) < self._sweep.settings.config.launcher.lookahead
 
     def wait_any(self) -> Finished | None:
         """Wait for the next trial that ends; None when nothing is queued or running.
@@ -65,6 +82,7 @@ class Scheduler:
                 ended = self._ended.get(timeout=POLL_S)
             except queue.Empty:
                 self._start_what_fits()
+                self._give_up()
                 continue
             if isinstance(ended, BaseException):
                 self._sweep.stop.set()
@@ -72,6 +90,13 @@ class Scheduler:
                 raise ended
             return ended
         return None
+
+    def _admit(self, candidate: Candidate) -> Admission:
+        admission = self._sweep.admit(candidate)
+        if admission.job is not None:
+            with self._guard:
+                self._waiting[admission.job.number] = (admission.job, time.monotonic())
+        return admission
 
     def _pending(self) -> bool:
         with self._guard:
@@ -83,17 +108,21 @@ class Scheduler:
         with self._guard:
             if self._sweep.stop.is_set() or not self._waiting:
                 return
-            jobs = {job.number: job for job in self._waiting}
-            leases = self._sweep.pool.grant([(n, job.width) for n, job in jobs.items()])
-            if not leases and not self._running and not self._told:
-                self._told = True
-                self._sweep.tell("waiting: other processes of autotune on this host hold the GPUs")
-            for lease in leases:
-                job = jobs[lease.trial]
-                self._waiting.remove(job)
-                thread = threading.Thread(target=self._run, args=(job, lease), name=f"trial-{job.number}")
-                self._running[job.number] = thread
-                thread.start()
+            launcher = self._sweep.settings.config.launcher
+            policy = Policy(known=self._known, overtake=launcher.overtake, island_wait=launcher.island_wait)
+            durations = self._sweep.durations
+            waiting = [
+                Waiting(trial=n, gpus=job.width, since_s=since_s, expected=self._sweep.expected(job.number))
+                for n, (job, since_s) in self._waiting.items()
+            ]
+            for lease in self._sweep.pool.grant(waiting, policy, mean_s=durations.mean_s):
+                self._start(lease)
+
+    def _start(self, lease: Lease) -> None:
+        job, _ = self._waiting.pop(lease.trial)
+        thread = threading.Thread(target=self._run, args=(job, lease), name=f"trial-{job.number}")
+        self._running[job.number] = thread
+        thread.start()
 
     def _run(self, job: Job, lease: Lease) -> None:
         ended: Finished | BaseException
@@ -105,7 +134,42 @@ class Scheduler:
         with self._guard:
             del self._running[job.number]
             self._ended.put(ended)
-        self._start_what_fits()
+        try:
+            self._start_what_fits()
+        except BaseException as error:  # noqa: BLE001  (the driver, a lock: whoever waits must hear)
+            self._ended.put(error)
+
+    def _give_up(self) -> None:
+        """Fail what cannot start: GPUs that it needs are set aside, or others hold them for too long."""
+        with self._guard:
+            if self._running or not self._waiting or self._sweep.stop.is_set():
+                self._idle_since = None
+                return
+            now_s = time.monotonic()
+            self._idle_since = now_s if self._idle_since is None else self._idle_since
+            idle_s = now_s - self._idle_since
+            usable, aside = self._sweep.pool.usable(), self._sweep.pool.set_aside()
+            limit_s = self._sweep.settings.config.launcher.acquire_timeout_s
+            if not self._told and usable and idle_s > 0:
+                self._told = True
+                self._sweep.tell("waiting for GPUs that other processes hold")
+            for job, _ in list(self._waiting.values()):
+                if job.width > usable:
+                    self._refuse(job, f"needs {job.width} GPUs, {usable} can be used: {'; '.join(aside)}")
+                elif limit_s is not None and idle_s > limit_s:
+                    self._refuse(
+                        job, f"others have held the GPUs for {limit_s:g} s (launcher.acquire_timeout_s)"
+                    )
+
+    def _refuse(self, job: Job, message: str) -> None:
+        del self._waiting[job.number]
+        advice = (
+            "free the GPUs and continue the sweep with sweep.retry=no_gpus, or set gpus.wait_for_free=true"
+        )
+        failure = Failure(kind="no_gpus", message=message, advice=advice)
+        outcome = Outcome(status=Status.FAILED, failure=failure)
+        self._sweep.finish(job.number, outcome)
+        self._ended.put(Finished(job=job, outcome=outcome))
 
     def _join(self) -> None:
         with self._guard:

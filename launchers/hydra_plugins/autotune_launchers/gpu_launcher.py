@@ -49,13 +49,21 @@ class GpuLauncher(Launcher):
         return self._scheduler
 
     def submit(self, candidate: Candidate) -> Admission:
-        """Queue a candidate; it starts as soon as enough GPUs are free."""
-        from hydra_plugins.autotune_launchers._jobs import write_hydra_files
-
+        """Queue a candidate of a search that goes on; it starts as soon as enough GPUs are free."""
         admission = self.scheduler.submit(candidate)
-        if admission.job is not None:
-            write_hydra_files(self._config, candidate, admission.job.number, admission.job.folder)
+        self._write_files(admission)
         return admission
+
+    def submit_all(self, candidates: Sequence[Candidate]) -> list[Admission]:
+        """Queue candidates beyond which none will come; they start in the order that ends soonest."""
+        admissions = self.scheduler.submit_all(candidates)
+        for admission in admissions:
+            self._write_files(admission)
+        return admissions
+
+    def has_room(self) -> bool:
+        """Whether a search should choose another candidate now."""
+        return self.scheduler.has_room()
 
     def wait_any(self) -> Finished | None:
         """Wait for the next trial that ends; None when nothing is queued or running."""
@@ -69,10 +77,17 @@ class GpuLauncher(Launcher):
         composed = [compose_job(self._context, self._config, job) for job in job_overrides]
         check_jobs([candidate for _, candidate in composed])
         with self.scheduler.guarded():
-            admissions = [self.submit(candidate) for _, candidate in composed]
+            admissions = self.submit_all([candidate for _, candidate in composed])
             while self.wait_any() is not None:
                 pass
         return [
             job_return(config, list(overrides), admission)
             for (config, _), overrides, admission in zip(composed, job_overrides, admissions, strict=True)
         ]
+
+    def _write_files(self, admission: Admission) -> None:
+        from hydra_plugins.autotune_launchers._jobs import write_hydra_files
+
+        job = admission.job
+        if job is not None:
+            write_hydra_files(self._config, job.candidate, job.number, job.folder)

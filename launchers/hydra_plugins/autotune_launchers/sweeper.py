@@ -33,15 +33,12 @@ class StreamingSweeper(Sweeper):
     def sweep(self, arguments: list[str]) -> Any:
         """Run every candidate; `arguments` were checked and expanded before Hydra was called."""
         from autotune.active import active
-        from hydra_plugins.autotune_launchers._search import GridSearch
+        from hydra_plugins.autotune_launchers._search import GridSearch, run_search
 
         del arguments
         search = GridSearch(active().settings.candidates)
         if not hasattr(self.launcher, "submit"):
             return self.launcher.launch(search.overrides(), 0)
         with self.launcher.scheduler.guarded():
-            while (candidate := search.ask()) is not None:
-                self.launcher.submit(candidate)
-            while self.launcher.wait_any() is not None:
-                pass  # a grid learns nothing from an outcome; the sweep has recorded it
+            run_search(search, self.launcher)
         return None

@@ -1,0 +1,117 @@
+"""How long trials take, from what journals tell of those that ended."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import defaultdict
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from statistics import fmean, pstdev
+from typing import Any
+
+from autotune.gpus.forecast import Expected
+from autotune.track.journal import NAME
+
+EARLIER = 20
+"""Sweeps that are looked at, the newest first: enough to know the layouts, and quick to read."""
+
+ONE = 0.2  # spread of the same engine under the same traffic, known from one trial
+FEW = 3  # trials of a layout before their mean says something
+LEAST = 0.05  # no two trials are as alike as a few happened to be
+
+Event = Mapping[str, Any]
+
+
+class Durations:
+    """Wall seconds from start to end of trials: of this very engine, else of its layout and model.
+
+    `mean_s` is that of the trials this sweep itself has seen end, failed ones too; None before the first.
+    """
+
+    def __init__(self) -> None:
+        self._queued: dict[int, Event] = {}
+        self._began: dict[int, datetime] = {}
+        self._seconds: defaultdict[Hashable, list[float]] = defaultdict(list)
+        self._own: list[float] = []
+
+    @property
+    def mean_s(self) -> float | None:
+        """The mean duration of this sweep's trials."""
+        return fmean(self._own) if self._own else None
+
+    def follow(self, event: Event) -> None:
+        """Take one event of this sweep in."""
+        ended = self._take(event)
+        if ended is not None:
+            self._own.append(ended)
+
+    def learn(self, journal: Path) -> None:
+        """Take the trials of an earlier sweep in."""
+        self._queued, self._began = {}, {}
+        for event in _steps(journal):
+            self._take(event)
+        self._queued, self._began = {}, {}
+
+    def expected(self, queued: Event) -> Expected | None:
+        """Return how long a trial will take, by its `trial_queued`; None if nothing like it has ended."""
+        for level, key in enumerate(_keys(queued)):
+            seconds = self._seconds.get(key, ())
+            if len(seconds) >= (1 if level == 0 else FEW):
+                return _expected(seconds, ONE if level == 0 else LEAST)
+        return None
+
+    def _take(self, event: Event) -> float | None:
+        kind, number = event["event"], event.get("trial")
+        if kind == "trial_queued":
+            self._queued[event["trial"]] = event
+        elif kind == "trial_started" and number is not None:
+            self._began[number] = _time(event)
+        elif kind == "trial_finished" and number in self._began and number in self._queued:
+            began, queued = self._began.pop(number), self._queued.pop(number)
+            if event["status"] != "interrupted":
+                seconds = max((_time(event) - began).total_seconds(), 0.001)
+                for key in _keys(queued):
+                    self._seconds[key].append(seconds)
+                return seconds
+        return None
+
+
+def newest_journals(outputs: Path, but: Path) -> list[Path]:
+    """Return the journals of the newest earlier sweeps."""
+    found = [path for path in outputs.glob(f"*/{NAME}") if path.parent.resolve() != but.resolve()]
+    return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)[:EARLIER]
+
+
+def _keys(queued: Event) -> tuple[Hashable, ...]:
+    """What must be alike: first the engine and its traffic, then layout and model under such a workload."""
+    params = queued["params"]
+    shared = tuple(params.get(name) for name in ("model.path", "workload", "workload.loads", "deploy"))
+    layout = tuple(sorted((k, v) for k, v in params.items() if k.startswith("parallel.")))
+    return (
+        ("engine", queued["plan"]["signature"], params["model.path"], params.get("deploy")),
+        ("layout", params.get("runtime"), layout, shared),
+        ("gpus", params["gpu.count"], shared),
+    )
+
+
+def _expected(seconds: Sequence[float], least: float) -> Expected:
+    spread = pstdev([math.log(each) for each in seconds]) if len(seconds) > 1 else 0.0
+    return Expected(mean_s=fmean(seconds), spread=max(spread, least))
+
+
+def _steps(journal: Path) -> Iterator[Event]:
+    """The events that tell a trial's beginning and end; the many others are not even decoded."""
+    wanted = (b'"event": "trial_queued"', b'"event": "trial_started"', b'"event": "trial_finished"')
+    try:
+        with journal.open("rb") as file:
+            for line in file:
+                if any(word in line[:300] for word in wanted):
+                    yield json.loads(line)
+    except (OSError, ValueError):  # gone, or torn: it only told how long things take
+        return
+
+
+def _time(event: Event) -> datetime:
+    return datetime.fromisoformat(str(event["time"]).replace("Z", "+00:00"))
