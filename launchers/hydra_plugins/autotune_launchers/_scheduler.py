@@ -82,7 +82,6 @@ class Scheduler:
                 ended = self._ended.get(timeout=POLL_S)
             except queue.Empty:
                 self._start_what_fits()
-                self._give_up()
                 continue
             if isinstance(ended, BaseException):
                 self._sweep.stop.set()
@@ -117,6 +116,7 @@ class Scheduler:
             ]
             for lease in self._sweep.pool.grant(waiting, policy, mean_s=durations.mean_s):
                 self._start(lease)
+            self._refuse_what_cannot_start()
 
     def _start(self, lease: Lease) -> None:
         job, _ = self._waiting.pop(lease.trial)
@@ -139,27 +139,32 @@ class Scheduler:
         except BaseException as error:  # noqa: BLE001  (the driver, a lock: whoever waits must hear)
             self._ended.put(error)
 
-    def _give_up(self) -> None:
-        """Fail what cannot start: GPUs that it needs are set aside, or others hold them for too long."""
-        with self._guard:
-            if self._running or not self._waiting or self._sweep.stop.is_set():
-                self._idle_since = None
-                return
-            now_s = time.monotonic()
-            self._idle_since = now_s if self._idle_since is None else self._idle_since
-            idle_s = now_s - self._idle_since
-            usable, aside = self._sweep.pool.usable(), self._sweep.pool.set_aside()
-            limit_s = self._sweep.settings.config.launcher.acquire_timeout_s
-            if not self._told and usable and idle_s > 0:
-                self._told = True
-                self._sweep.tell("waiting for GPUs that other processes hold")
-            for job, _ in list(self._waiting.values()):
-                if job.width > usable:
-                    self._refuse(job, f"needs {job.width} GPUs, {usable} can be used: {'; '.join(aside)}")
-                elif limit_s is not None and idle_s > limit_s:
-                    self._refuse(
-                        job, f"others have held the GPUs for {limit_s:g} s (launcher.acquire_timeout_s)"
-                    )
+    def _refuse_what_cannot_start(self) -> None:
+        """Fail what needs GPUs that were set aside, and what waits too long for GPUs of others."""
+        usable, aside = self._sweep.pool.usable(), "; ".join(self._sweep.pool.set_aside())
+        reasons = {
+            job.number: f"needs {job.width} GPUs, {usable} can be used: {aside}"
+            for job, _ in self._waiting.values()
+            if job.width > usable
+        }
+        limit_s, idle_s = self._sweep.settings.config.launcher.acquire_timeout_s, self._idle_s()
+        if limit_s is not None and idle_s > limit_s:
+            told = f"others hold the GPUs for longer than launcher.acquire_timeout_s={limit_s:g}"
+            reasons = dict.fromkeys(self._waiting, told) | reasons
+        elif idle_s > POLL_S and not self._told and len(reasons) < len(self._waiting):
+            self._told = True
+            self._sweep.tell("waiting for GPUs that other processes hold")
+        for number, reason in reasons.items():
+            self._refuse(self._waiting[number][0], reason)
+
+    def _idle_s(self) -> float:
+        """Seconds for which trials have waited while none of ours was running."""
+        now_s = time.monotonic()
+        if self._running or not self._waiting:
+            self._idle_since = None
+            return 0.0
+        self._idle_since = now_s if self._idle_since is None else self._idle_since
+        return now_s - self._idle_since
 
     def _refuse(self, job: Job, message: str) -> None:
         del self._waiting[job.number]

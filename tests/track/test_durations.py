@@ -1,0 +1,102 @@
+"""What journals tell about how long trials take."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autotune.track.durations import EARLIER, Durations, newest_journals
+
+
+def queued(trial: int, *, signature: str = "s", tp: int = 1, loads: str = "[1]") -> dict[str, Any]:
+    """A `trial_queued` with what durations look at."""
+    params = {
+        "runtime": "vllm",
+        "model.path": "m",
+        "parallel.tp": str(tp),
+        "gpu.count": str(tp),
+        "workload": "chat",
+        "workload.loads": loads,
+        "deploy": "process",
+    }
+    return {"event": "trial_queued", "trial": trial, "plan": {"signature": signature}, "params": params}
+
+
+def lived(trial: int, seconds: int, status: str = "measured", **kinds: Any) -> list[dict[str, Any]]:
+    """The steps of a trial that took so long."""
+    begin, end = f"2026-01-01T10:{trial:02}:00.000Z", f"2026-01-01T10:{trial:02}:{seconds:02}.000Z"
+    return [
+        queued(trial, **kinds),
+        {"event": "trial_started", "trial": trial, "time": begin},
+        {"event": "trial_finished", "trial": trial, "time": end, "status": status},
+    ]
+
+
+def told(*events: dict[str, Any]) -> Durations:
+    """Durations that followed these events."""
+    durations = Durations()
+    for event in events:
+        durations.follow(event)
+    return durations
+
+
+def test_nothing_is_known_at_first() -> None:
+    """Neither a mean nor an expectation."""
+    durations = told(queued(0))
+    assert (durations.mean_s, durations.expected(queued(0))) == (None, None)
+
+
+def test_the_same_engine_under_the_same_traffic() -> None:
+    """One trial is enough, and no other layout counts."""
+    durations = told(*lived(0, 10, signature="a"), *lived(1, 50, signature="b"))
+    known = durations.expected(queued(9, signature="a"))
+    assert known is not None
+    assert (known.mean_s, known.spread) == (10.0, 0.2)
+
+
+def test_the_layout_and_model() -> None:
+    """Three trials are enough, and their spread says how much the mean is worth."""
+    three = [*lived(0, 10, signature="a"), *lived(1, 20, signature="b"), *lived(2, 40, signature="c")]
+    assert told(*three[:6]).expected(queued(9, signature="x")) is None
+    known = told(*three).expected(queued(9, signature="x"))
+    assert known is not None
+    assert known.mean_s == pytest.approx(70 / 3)
+    assert known.spread == pytest.approx(math.log(2) * math.sqrt(2 / 3))
+
+
+@pytest.mark.parametrize("other", [{"tp": 2}, {"loads": "[1,8]"}])
+def test_another_layout_or_another_traffic_says_nothing(other: dict[str, Any]) -> None:
+    """Durations depend on both."""
+    durations = told(*lived(0, 10), *lived(1, 10), *lived(2, 10))
+    assert durations.expected(queued(9, signature="x", **other)) is None
+
+
+def test_the_mean_is_of_this_sweep_and_counts_failures(tmp_path: Path) -> None:
+    """What was interrupted took no time of its own; earlier sweeps only help to expect."""
+    journal = tmp_path / "journal.jsonl"
+    lines = [json.dumps(event) for event in lived(0, 50, signature="old")]
+    journal.write_text("\n".join(lines) + '\n{"event": "trial_finished", "tri')
+    durations = Durations()
+    durations.learn(journal)
+    for event in [*lived(0, 10), *lived(1, 20, "failed"), *lived(2, 59, "interrupted")]:
+        durations.follow(event)
+    assert durations.mean_s == 15.0
+    known = durations.expected(queued(9, signature="old"))
+    assert known is not None
+    assert known.mean_s == 50.0
+
+
+def test_the_newest_sweeps_but_not_this_one(tmp_path: Path) -> None:
+    """So many that reading them takes no time."""
+    for number in range(EARLIER + 5):
+        path = tmp_path / f"sweep-{number}" / "journal.jsonl"
+        path.parent.mkdir()
+        path.touch()
+        os.utime(path, (number, number))
+    found = newest_journals(tmp_path, tmp_path / "sweep-24")
+    assert [path.parent.name for path in found] == [f"sweep-{n}" for n in range(23, 3, -1)]
