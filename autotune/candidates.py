@@ -50,6 +50,9 @@ class Composer:
     def __init__(self, app: Hydra, fixed: Sequence[str], *, config_name: str = compose.CONFIG_NAME) -> None:
         self._app, self._fixed, self._config_name = app, tuple(fixed), config_name
         self._parser = OverridesParser.create(config_loader=app.config_loader)
+        given = map(self._parser.parse_override, self._fixed)
+        self._given = {(each.key_or_group, repr(each.value())) for each in given}
+        self._fixed_words = dict.fromkeys(self._fixed, True)
         self.master = compose.compose(app, self._fixed, config_name=config_name)
         self._scratch = OmegaConf.masked_copy(self.master, compose.task_keys(self.master))
         self._nodes = _containers(self._scratch)
@@ -76,7 +79,7 @@ class Composer:
 
         Raises: ConfigError naming every mandatory value that is missing.
         """
-        effects = [self._effect(word) for word in point if word not in self._fixed]
+        effects = [self._effect(word) for word in point if not self._is_fixed(word)]
         if None in effects:
             self.whole += 1
             return compose.candidate_from(
@@ -100,6 +103,13 @@ class Composer:
             compose.typed(word) for word in point if not word.lstrip("+").startswith(("hydra.", "hydra/"))
         )
         return Candidate(overrides=overrides, choices=choices, config=config)
+
+    def _is_fixed(self, word: str) -> bool:
+        """Whether every candidate has this override, however it is quoted."""
+        if word not in self._fixed_words:
+            override = self._parser.parse_override(word)
+            self._fixed_words[word] = (override.key_or_group, repr(override.value())) in self._given
+        return self._fixed_words[word]
 
     def _effect(self, word: str) -> _Preset | _Value | None:
         if word not in self._effects:

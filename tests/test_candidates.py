@@ -52,6 +52,15 @@ def test_none_of_them_is_composed_whole() -> None:
     assert composer.whole == 0
 
 
+def test_a_value_that_a_point_writes_otherwise_is_still_the_same_for_all() -> None:
+    """A point escapes the colons of a URL; that costs no composition."""
+    with compose.hydra_on(None) as app:
+        composer = Composer(app, ["tracking.uri=http://127.0.0.1:9"])
+        candidate = composer.candidate([r"tracking.uri=http\://127.0.0.1\:9", "parallel=tp2"])
+    assert composer.whole == 0
+    assert candidate.config["tracking"]["uri"] == "http://127.0.0.1:9"
+
+
 def test_candidates_do_not_change_each_other() -> None:
     """They share nodes; a value set for one is not there in the next."""
     with compose.hydra_on(None) as app:

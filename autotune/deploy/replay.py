@@ -10,6 +10,7 @@ import json
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from autotune.deploy.protocol import Order, Ready, Server
 from autotune.errors import Interrupted, TrialError
 from autotune.records import METRICS, Candidate, Endpoint, Load, Measurement, Plan
 from autotune.schema import Config
+
+Key = str | float | None
 
 LOAD_COLUMN = "workload.concurrency"
 SPECIAL = {LOAD_COLUMN, "gpu.count", "outcome", "startup_s", "duration_s"}
@@ -36,16 +39,39 @@ class Row:
     metrics: Mapping[str, float]
 
 
-def read_table(path: Path) -> list[Row]:
-    """Return the rows of a table.
+class Table:
+    """The rows of a CSV file, found by the values of their configuration keys."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self.rows = tuple(rows)
+        self._columns = tuple(rows[0].keys) if rows else ()
+        self._found: dict[tuple[Key, ...], list[Row]] = {}
+        for row in rows:
+            keys = tuple(_key_of_cell(row.keys[name]) for name in self._columns)
+            self._found.setdefault(keys, []).append(row)
+
+    def matching(self, candidate: Candidate) -> list[Row]:
+        """Return the rows whose configuration keys are those of the candidate."""
+        wanted = tuple(_key_of_value(_value(candidate, name)) for name in self._columns)
+        return self._found.get(wanted, [])
+
+
+def read_table(path: Path) -> Table:
+    """Return a table, read once as long as its file stays the same.
 
     Raises: ValueError naming the line and column that cannot be read; OSError.
     """
+    about = path.stat()
+    return _read(path, about.st_mtime_ns, about.st_size)
+
+
+@lru_cache(maxsize=4)
+def _read(path: Path, _changed: int, _size: int) -> Table:
     with path.open(newline="") as file:
         reader = csv.DictReader(file)
         if LOAD_COLUMN not in (reader.fieldnames or []):
             raise ValueError(f"has no column {LOAD_COLUMN}")
-        return [_row(line, _whole(line, values)) for line, values in enumerate(reader, 2)]
+        return Table([_row(line, _whole(line, values)) for line, values in enumerate(reader, 2)])
 
 
 class ReplayDeployer:
@@ -59,7 +85,7 @@ class ReplayDeployer:
         if config.deploy.table is None:
             return ["deploy.table: give the CSV file of measured rows"]
         try:
-            rows = matching(read_table(Path(config.deploy.table)), candidate)
+            rows = read_table(Path(config.deploy.table)).matching(candidate)
         except OSError as error:
             return [f"deploy.table={config.deploy.table}: {error.strerror}"]
         except ValueError as error:
@@ -74,7 +100,7 @@ class ReplayDeployer:
     def start(self, order: Order) -> Server:
         """Return the rows of the candidate as a server."""
         table = Path(order.config.deploy.table or "")
-        return ReplayServer(order, matching(read_table(table), order.candidate))
+        return ReplayServer(order, read_table(table).matching(order.candidate))
 
 
 class ReplayServer:
@@ -135,11 +161,6 @@ class RowClient:
         self._stopped.set()
 
 
-def matching(rows: Sequence[Row], candidate: Candidate) -> list[Row]:
-    """Return the rows whose configuration keys are those of the candidate."""
-    return [row for row in rows if all(_same(cell, _value(candidate, key)) for key, cell in row.keys.items())]
-
-
 def _measurement(row: Row, load: Load, repeat: int) -> Measurement:
     return Measurement(
         load=load,
@@ -197,12 +218,19 @@ def _value(candidate: Candidate, key: str) -> Any:
     return value
 
 
-def _same(cell: str, value: Any) -> bool:
-    if not cell.strip():
-        return value is None
-    if isinstance(value, bool):
-        return cell.strip().lower() == str(value).lower()
+def _key_of_cell(cell: str) -> Key:
+    """What a cell stands for: nothing, a number, else its words."""
+    words = cell.strip()
+    if not words:
+        return None
     try:
-        return float(cell) == float(value)
-    except (TypeError, ValueError):
-        return cell.strip() == (value if isinstance(value, str) else json.dumps(value))
+        return float(words)
+    except ValueError:
+        return words.lower() if words.lower() in {"true", "false"} else words
+
+
+def _key_of_value(value: Any) -> Key:
+    """What a configured value is written as in a cell."""
+    if value is None:
+        return None
+    return _key_of_cell(value if isinstance(value, str) else json.dumps(value))

@@ -122,7 +122,7 @@ def test_the_tables_gpus_must_agree_with_the_plan(tmp_path: Path, capsys: pytest
 
 def test_columns_are_split_into_keys_and_metrics() -> None:
     """Configuration keys identify, metrics are numbers, derived columns are left to us."""
-    row = read_table(TABLE)[0]
+    row = read_table(TABLE).rows[0]
     assert dict(row.keys) == {"runtime": "vllm", "parallel.tp": "2"}
     assert set(row.metrics) == {"ttft_ms_mean", "output_tokens_per_s", "total_tokens_per_s"}
 

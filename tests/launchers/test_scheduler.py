@@ -168,7 +168,8 @@ class Watched:
     def ask(self) -> Candidate | None:
         """The next candidate of the grid."""
         trials = self._sweep.state.trials
-        begun = {n for n, trial in trials.items() if trial.finished} | self._sweep.pool.leases().keys()
+        begun = set(self._sweep.pool.leases())  # first: a trial is finished before its lease is back
+        begun |= {number for number, trial in trials.items() if trial.finished}
         self.waiting.append(len(trials.keys() - begun))
         return self._left.pop(0) if self._left else None
 

@@ -136,7 +136,7 @@ def test_evaluations_are_a_replay_table(tmp_path: Path) -> None:
         for tp, load, words in (("1", 1, []), ("1", 4, []), ("3", 4, []), ("2", 4, ["--nonsense"]))
     ]
     write_table(tmp_path / "t.csv", rows)
-    read = read_table(tmp_path / "t.csv")
+    read = read_table(tmp_path / "t.csv").rows
     assert [row.load for row in read] == [1, 4, 4, 4]
     assert [row.outcome for row in read] == ["", "", "layout_invalid", "bad_arguments"]
     assert {row.startup_s for row in read} == {7.5}
