@@ -171,5 +171,5 @@ class MeasureConfig:
     """How each load is measured."""
 
     repeats: int = 3  # measurements at each load; the median is ranked
-    stall_timeout_s: float = 300.0  # an engine from which no token comes for so long has hung
-    trial_timeout_s: float | None = None  # longest trial, start-up included; null: no limit
+    stall_timeout_s: float = 300.0  # an engine has hung from which nothing came for so long; not in a replay
+    trial_timeout_s: float | None = None  # longest trial, start-up included; null: no limit; not in a replay
