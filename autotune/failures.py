@@ -4,7 +4,7 @@ The whole log is searched, not its tail: `Engine core initialization failed` alw
 never says why.
 
 Kinds that no log shows are found where they happen: `startup_timeout` (`deploy/`), `stalled` and
-`trial_timeout` (`watch.py`), `all_requests_failed` and `benchmark_failed` (`benchmark/`), `no_row` (a replay).
+`trial_timeout` (`watch.py`), `all_requests_failed` and `benchmark_failed` (`benchmark/`), `no_row` (replays).
 """
 
 from __future__ import annotations

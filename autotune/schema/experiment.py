@@ -163,7 +163,7 @@ class LauncherConfig:
     acquire_timeout_s: float | None = None  # longest wait for GPUs that others hold; null: no limit
     lookahead: int = 3  # trials that wait for GPUs while a search still chooses
     pin_cpus: bool = True  # nvml: engines on the cores of their GPUs' NUMA node
-    client_cores: int = 2  # cores of each NUMA node kept for load clients
+    client_cores: int = 2  # cores of each NUMA node kept for load clients; 0: clients run anywhere
 
 
 @dataclass
