@@ -2,6 +2,9 @@
 
 The whole log is searched, not its tail: `Engine core initialization failed` always comes last and
 never says why.
+
+Kinds that no log shows are found where they happen: `startup_timeout` (`deploy/`), `stalled` and
+`trial_timeout` (`watch.py`), `all_requests_failed` and `benchmark_failed` (`benchmark/`), `no_row` (replays).
 """
 
 from __future__ import annotations

@@ -30,8 +30,8 @@ from autotune.schema import Direction
 from autotune.score.ranking import Ranking, rank
 from autotune.sweep import Settings, Sweep
 from autotune.track.durations import newest_journals
-from autotune.track.journal import read
-from autotune.track.mlflow import MlflowMirror, Store
+from autotune.track.mirror import MlflowMirror
+from autotune.track.mlflow import Store
 
 OUTPUTS = Path("outputs")
 
@@ -88,7 +88,7 @@ def _run(hydra: Hydra, sweep: Sweep, prepared: Prepared, *, multirun: bool, conf
         experiment=prepared.config.tracking.experiment,
         folder=sweep.settings.folder,
     )
-    mirror = MlflowMirror(store, earlier=list(read(sweep.journal.path)), warn=view.say)
+    mirror = MlflowMirror(store, journal=sweep.journal.path, tell=view.say, stop=sweep.stop)
     sweep.journal.follow(mirror.follow)
     sweep.journal.follow(view.follow)
     sweep.tell = view.say

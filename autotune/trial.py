@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from autotune.benchmark import create_benchmark
-from autotune.benchmark.protocol import Benchmark, MeasureRequest, Progress
+from autotune.benchmark.protocol import MeasureRequest, Progress
 from autotune.benchmark.workload import loads_of, traffic_of
 from autotune.deploy.protocol import Deployer, Order, Ready, Server
 from autotune.errors import InfrastructureError, Interrupted, TrialError
@@ -32,6 +32,7 @@ from autotune.records import (
 from autotune.schema import Config
 from autotune.score.objective import best_result, summarize
 from autotune.track.records import load_record, write_measurements
+from autotune.watch import Limits, Watch, limits_of
 
 Emit = Callable[..., None]
 
@@ -84,11 +85,15 @@ class Trial:
         """
         began = self.clock()
         progress = _Progress()
+        limits = Limits() if self.deployer.recorded else limits_of(self.job.config.measure)
+        log = self.job.folder / "engine.log"
+        watch = Watch(self.cancelled, limits, log=log, clock=self.clock)
         status, failure = Status.MEASURED, None
         try:
-            self._measure(progress)
+            self._measure(progress, watch)
         except Interrupted:
-            status = Status.INTERRUPTED
+            failure = watch.failure
+            status = Status.INTERRUPTED if failure is None else Status.FAILED
         except TrialError as error:
             status, failure = Status.FAILED, _failure(error)
         except InfrastructureError:
@@ -104,7 +109,7 @@ class Trial:
         except OSError as error:
             raise InfrastructureError(f"cannot write {self.job.folder}: {error.strerror}") from error
 
-    def _measure(self, progress: _Progress) -> None:
+    def _measure(self, progress: _Progress, watch: Watch) -> None:
         order = Order(
             candidate=self.job.candidate,
             config=self.job.config,
@@ -112,52 +117,58 @@ class Trial:
             lease=self.lease,
             folder=self.job.folder,
             env=self.env,
-            cancelled=self.cancelled,
+            cancelled=watch.ended,
         )
         if self.cancelled.is_set():
             raise Interrupted
         server = self.deployer.start(order)
         try:
-            progress.ready = server.ready()
-            progress.notes.extend(progress.ready.notes)
-            self.emit(
-                "server_ready",
-                startup_s=progress.ready.startup_s,
-                engine_version=progress.ready.engine_version,
-                simulated=progress.ready.simulated,
-                url=progress.ready.endpoint.url,
-            )
-            self._measure_loads(server, progress.ready, progress)
+            with watch:
+                ready = progress.ready = server.ready()
+                progress.notes.extend(ready.notes)
+                self.emit(
+                    "server_ready",
+                    startup_s=ready.startup_s,
+                    engine_version=ready.engine_version,
+                    simulated=ready.simulated,
+                    url=ready.endpoint.url,
+                )
+                self._measure_loads(server, progress, ready=ready, watch=watch)
         finally:
             server.stop()
 
-    def _measure_loads(self, server: Server, ready: Ready, progress: _Progress) -> None:
+    def _measure_loads(self, server: Server, progress: _Progress, *, ready: Ready, watch: Watch) -> None:
         """Every repeat goes over all loads, so that a drift shows as spread and not as a winner."""
         client = server.client(create_benchmark(self.job.config.benchmark))
         repeats = 1 if self.deployer.recorded else self.job.config.measure.repeats
         loads = loads_of(self.job.config.workload)
         missing: list[Load] = []
-        with _StopsWith(self.cancelled, client):
-            for repeat in range(repeats):
-                for load in (load for load in loads if load not in missing):
-                    try:
-                        measurement = client.measure(self._request(ready, load, repeat))
-                    except TrialError as error:
-                        if error.kind == "no_row":
-                            missing.append(load)
-                            continue
-                        raise server.death() or error from error
-                    died = server.death()
-                    if died is not None:  # what was measured last was not this engine at work
-                        raise died
-                    progress.measurements.append(measurement)
-                    self._emit_measured(measurement)
+        watch.stops(client)
+        for repeat in range(repeats):
+            for load in (load for load in loads if load not in missing):
+                request = self._request(ready, load, repeat=repeat, heard=watch.heard)
+                try:
+                    with watch.measuring(load):
+                        measurement = client.measure(request)
+                except TrialError as error:
+                    if error.kind == "no_row":
+                        missing.append(load)
+                        continue
+                    raise server.death() or error from error
+                died = server.death()
+                if died is not None:  # what was measured last was not this engine at work
+                    raise died
+                progress.measurements.append(measurement)
+                self._emit_measured(measurement)
         if len(missing) == len(loads):
             raise TrialError("no_row", "the table has no row for any load of this candidate")
         progress.notes.extend(f"{load}: not in the table, left out" for load in missing)
 
-    def _request(self, ready: Ready, load: Load, repeat: int) -> MeasureRequest:
+    def _request(
+        self, ready: Ready, load: Load, *, repeat: int, heard: Callable[[Progress], None]
+    ) -> MeasureRequest:
         def report(progress: Progress) -> None:
+            heard(progress)
             self.emit(
                 "benchmark_progress",
                 load=load_record(load),
@@ -176,6 +187,7 @@ class Trial:
             out_dir=self.job.folder,
             on_progress=report,
             timeout_s=self.job.config.benchmark.request_timeout_s,
+            cpus=self.lease.client_cpus,
         )
 
     def _emit_measured(self, measurement: Measurement) -> None:
@@ -224,29 +236,6 @@ class Trial:
         with contextlib.suppress(OSError):  # the disk may be what failed; that is told by itself
             self.job.folder.mkdir(parents=True, exist_ok=True)
             (self.job.folder / "autotune-error.log").write_text(text)
-
-
-class _StopsWith:
-    """While open, a set `cancelled` stops the client at once."""
-
-    def __init__(self, cancelled: threading.Event, client: Benchmark) -> None:
-        self._cancelled = cancelled
-        self._client = client
-        self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, *_error: object) -> None:
-        self._closed.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._closed.wait(0.1):
-            if self._cancelled.is_set():
-                self._client.stop()
-                return
 
 
 def _check_disk(folder: Path) -> None:

@@ -34,7 +34,7 @@ class NativeClient:
         spec = out.with_name(f"{out.name}.spec.json")
         spec.write_text(json.dumps(_specification(request, out)))
         log = out.with_name(f"{out.name}.log")
-        process = self._start(spec, log)
+        process = self._start(spec, log, request.cpus)
         try:
             for line in process.stdout:
                 request.on_progress(_progress(json.loads(line)))
@@ -58,14 +58,15 @@ class NativeClient:
             if self._process is not None:
                 self._process.kill()
 
-    def _start(self, spec: Path, log: Path) -> ProcessGroup:
+    def _start(self, spec: Path, log: Path, cpus: tuple[int, ...]) -> ProcessGroup:
         root = str(Path(__file__).resolve().parents[2])
         path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))
         argv = [sys.executable, "-m", "autotune.benchmark.client", str(spec)]
         with self._guard:
             if self._stopped.is_set():
                 raise Interrupted
-            self._process = ProcessGroup(argv, env={**os.environ, "PYTHONPATH": path}, log=log, piped=True)
+            env = {**os.environ, "PYTHONPATH": path}
+            self._process = ProcessGroup(argv, env=env, log=log, piped=True, cpus=cpus)
             return self._process
 
 
@@ -86,6 +87,8 @@ def _progress(line: dict[str, Any]) -> Progress:
         requests_completed=line["completed"],
         requests_failed=line["failed"],
         requests_total=line["total"],
+        received=line["received"],
+        in_flight=line["in_flight"],
     )
 
 

@@ -12,17 +12,27 @@ from autotune.records import Endpoint, Load, Measurement, Traffic
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far a measurement is."""
+    """How far a measurement is; to be reported about once a second, or the trial is taken for hung.
+
+    `received` counts pieces of answers that have come since the measurement began, filler included, in any
+    unit: it grows whenever the engine gives a sign of life, and never falls. `in_flight` are requests that
+    wait for an answer or its rest. None: this client does not tell, and ended requests are the only sign.
+    """
 
     phase: Literal["warmup", "measure"]
     requests_completed: int
     requests_failed: int
     requests_total: int
+    received: int | None = None
+    in_flight: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasureRequest:
-    """One repeat at one load; the client's files go to `out_dir`, `timeout_s` bounds a request."""
+    """One repeat at one load; the client's files go to `out_dir`, `timeout_s` bounds a request.
+
+    `cpus` are the cores that the client's processes may run on; empty: any.
+    """
 
     endpoint: Endpoint
     traffic: Traffic
@@ -31,6 +41,7 @@ class MeasureRequest:
     out_dir: Path
     on_progress: Callable[[Progress], None]
     timeout_s: float
+    cpus: tuple[int, ...] = ()
 
 
 class Benchmark(Protocol):

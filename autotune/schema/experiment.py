@@ -165,7 +165,7 @@ class LauncherConfig:
     overtake: float = 3.0  # mean trials for which a wide trial may be overtaken while a search chooses
     island_wait: float = 0.5  # mean trials for which a trial waits for one NVLink island then
     pin_cpus: bool = True  # nvml: engines on the cores of their GPUs' NUMA node
-    client_cores: int = 2  # cores of each NUMA node kept for load clients
+    client_cores: int = 2  # cores of each NUMA node kept for load clients; 0: clients run anywhere
 
 
 @dataclass
@@ -173,5 +173,5 @@ class MeasureConfig:
     """How each load is measured."""
 
     repeats: int = 3  # measurements at each load; the median is ranked
-    stall_timeout_s: float = 300.0  # an engine from which no token comes for so long has hung
-    trial_timeout_s: float | None = None  # longest trial, start-up included; null: no limit
+    stall_timeout_s: float = 300.0  # an engine has hung from which nothing came for so long; not in a replay
+    trial_timeout_s: float | None = None  # longest trial, start-up included; null: no limit; not in a replay

@@ -89,12 +89,45 @@ def read(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the events of a journal in order; a torn line (of a killed writer) is passed over."""
     with path.open("rb") as file:
         for line in file:
-            try:
-                event = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(event, dict) and "event" in event:
+            event = _event(line)
+            if event is not None:
                 yield event
+
+
+class Tail:
+    """Reads a journal while it grows. `place` is where the event that was yielded last begins."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.place = 0
+        self._read = 0
+
+    def news(self) -> Iterator[dict[str, Any]]:
+        """Yield what has come since; of a line that is being written nothing yet."""
+        with self.path.open("rb") as file:
+            file.seek(self._read)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    return
+                self.place, self._read = self._read, self._read + len(line)
+                event = _event(line)
+                if event is not None:
+                    yield event
+
+    def at(self, place: int) -> dict[str, Any]:
+        """Return the event that begins there, read again."""
+        with self.path.open("rb") as file:
+            file.seek(place)
+            event: dict[str, Any] = json.loads(file.readline())
+            return event
+
+
+def _event(line: bytes) -> dict[str, Any] | None:
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return None
+    return event if isinstance(event, dict) and "event" in event else None
 
 
 def _torn(path: Path) -> bool:

@@ -1,8 +1,7 @@
-"""MLflow as a mirror of the journal: flat runs, one writer, one batch a trial.
+"""MLflow as a mirror of the journal: flat runs, one batch a trial.
 
-The writer is a thread that gets the journal's events; importing MLflow and writing to its store
-happen there, so that no trial waits for them. A store that fails costs a warning: the journal has
-everything, and resuming the sweep writes what is missing.
+Every event can be written again: what is in the store already is found, and stays as it is. Importing
+MLflow takes seconds and happens in the thread that writes (`mirror.py`).
 """
 
 from __future__ import annotations
@@ -10,14 +9,13 @@ from __future__ import annotations
 import json
 import logging
 import os
-import queue
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autotune.places import local_store
+from autotune.track.journal import Tail
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -30,54 +28,9 @@ TERMINAL = {"measured": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
 HTTP_PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
 """MLflow's own settings, unless the user's are there: its defaults wait many minutes for a dead server."""
 
+PAGE = 5000  # runs in one answer
 BATCH = 1000  # metrics in one log_batch. Source: MLflow 3.17 validation limits
 TAG_LIMIT = 5000  # characters. Source: the same
-
-
-class MlflowMirror:
-    """Gives events to the writer; `close` waits until all are written."""
-
-    def __init__(self, store: Store, *, earlier: Iterable[Event], warn: Callable[[str], None]) -> None:
-        self._store = store
-        self._warn = warn
-        self.problem: str | None = None
-        self._queue: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
-        for event in earlier:
-            self.follow(event)
-        self._thread = threading.Thread(target=self._write_all, name="mlflow", daemon=True)
-
-    def start(self) -> None:
-        """Start the writer."""
-        self._thread.start()
-
-    def follow(self, event: Event) -> None:
-        """Take one event; progress is not mirrored."""
-        if event["event"] in HANDLERS:
-            self._queue.put(event)
-
-    def close(self) -> None:
-        """Wait until everything is written."""
-        self._queue.put(None)
-        self._thread.join()
-
-    def _write_all(self) -> None:
-        from mlflow.exceptions import MlflowException
-        from sqlalchemy.exc import SQLAlchemyError
-
-        self.problem = "its writer ended early: a defect of autotune's; the journal has everything"
-        try:
-            writer = Writer(self._store)
-            while (event := self._queue.get()) is not None:
-                HANDLERS[event["event"]](writer, event)
-            self.problem = None
-        except (MlflowException, SQLAlchemyError, OSError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            self.problem = (
-                f"MLflow store {self._store.uri} cannot be written ({reason[:300]}): the results are "
-                f"in {self._store.folder / 'journal.jsonl'}; sweep.name={self._store.folder.name} "
-                "sweep.resume=true writes them once the store is back"
-            )
-            self._warn(self.problem)
 
 
 class Store:
@@ -92,9 +45,12 @@ class Store:
 
 
 class Writer:
-    """Writes events to one MLflow experiment; only ever used by one thread."""
+    """Writes events to one MLflow experiment; only ever used by one thread.
 
-    def __init__(self, store: Store) -> None:
+    `tail` is where the events come from: what a trial's run will need is read again when it starts.
+    """
+
+    def __init__(self, store: Store, tail: Tail) -> None:
         for noisy in ("mlflow", "alembic"):
             logging.getLogger(noisy).setLevel(logging.CRITICAL)  # what fails is told once, by us
         from mlflow.tracking import MlflowClient
@@ -104,49 +60,72 @@ class Writer:
         if store.local:
             store.root.mkdir(parents=True, exist_ok=True)
         self.store = store
+        self.tail = tail
         self.client: MlflowClient = MlflowClient(tracking_uri=store.uri)
         self.experiment_id = self._experiment()
-        self.queued: dict[int, Event] = {}
+        self.queued: dict[int, int] = {}  # trial -> where the journal tells of it
+        self.folders: dict[int, str] = {}
         self.simulated = False
         self.begun = ""  # when the sweep began: another sweep of the same name is another sweep
         self.runs: dict[int, str] = {}  # trial -> run id
         self.finished: set[int] = set()
 
     def sweep_started(self, event: Event) -> None:
-        """Find the runs that an earlier process of this sweep wrote."""
+        """Find the runs of this sweep that are in the store already."""
         self.simulated = bool(event["simulated"])
-        self.begun = self.begun or str(event["time"])
+        if self.begun:  # a resumed sweep; its runs were all found or made here
+            return
+        self.begun = str(event["time"])
         mine = f"tags.`autotune.sweep` = '{event['sweep']}' and tags.`autotune.begun` = '{self.begun}'"
-        found = self.client.search_runs([self.experiment_id], mine, max_results=5000)
-        for run in found:
-            trial = int(run.data.tags["autotune.trial"])
-            self.runs[trial] = run.info.run_id
-            if run.info.status in TERMINAL.values():
-                self.finished.add(trial)
+        token = None
+        while True:
+            found = self.client.search_runs([self.experiment_id], mine, max_results=PAGE, page_token=token)
+            for run in found:
+                trial = int(run.data.tags["autotune.trial"])
+                self.runs[trial] = run.info.run_id
+                if run.info.status in TERMINAL.values():
+                    self.finished.add(trial)
+            token = found.token
+            if not token:
+                return
 
     def trial_queued(self, event: Event) -> None:
-        """Remember what the run will need."""
-        self.queued[event["trial"]] = event
+        """Remember where to read what the run will need."""
+        self.queued[event["trial"]] = self.tail.place
+        self.folders[event["trial"]] = event["folder"]
 
     def trial_started(self, event: Event) -> None:
-        """Create the run: it begins when the GPUs are leased."""
+        """Create the run: it begins when the GPUs are leased. One that lacks its parameters gets them."""
         from mlflow.entities import Param
 
         trial = event["trial"]
-        if trial in self.runs:
+        queued = self.tail.at(self.queued[trial])
+        if trial in self.finished:
             return
-        queued, lease = self.queued[trial], event["lease"]
-        plan, devices = queued["plan"], ",".join(map(str, lease["indices"]))
+        if trial not in self.runs:
+            run = self.client.create_run(
+                self.experiment_id,
+                start_time=_ms(event),
+                tags=self._first_tags(event, queued),
+                run_name=queued["label"],
+            )
+            self.runs[trial] = run.info.run_id
+        devices = ",".join(map(str, event["lease"]["indices"]))
+        params = {**queued["params"], "gpu.device_ids": devices}
+        self.client.log_batch(self.runs[trial], params=[Param(key, value) for key, value in params.items()])
+
+    def _first_tags(self, event: Event, queued: Event) -> dict[str, str]:
+        plan, lease = queued["plan"], event["lease"]
         gpu_info = {
             "model": queued["params"]["gpu.model"],
             "count": plan["gpus"],
             "device_ids": lease["indices"],
             "world_size": plan["world_size"],
         }
-        tags = {
+        return {
             "autotune.sweep": event["sweep"],
             "autotune.begun": self.begun,
-            "autotune.trial": str(trial),
+            "autotune.trial": str(event["trial"]),
             "autotune.status": "running",
             "autotune.signature": plan["signature"],
             "autotune.simulated": str(self.simulated).lower(),
@@ -154,12 +133,6 @@ class Writer:
             "autotune.image": plan["image"],
             "autotune.node": lease["node"],
         }
-        run = self.client.create_run(
-            self.experiment_id, start_time=_ms(event), tags=tags, run_name=queued["label"]
-        )
-        self.runs[trial] = run.info.run_id
-        params = {**queued["params"], "gpu.device_ids": devices}
-        self.client.log_batch(run.info.run_id, params=[Param(key, value) for key, value in params.items()])
 
     def server_ready(self, event: Event) -> None:
         """An engine that says it is a stand-in marks its run, wherever it runs."""
@@ -202,7 +175,7 @@ class Writer:
         return str(self.client.create_experiment(self.store.experiment, artifact_location=place))
 
     def _artifacts(self, trial: int) -> Iterator[Path]:
-        folder = self.store.folder / self.queued[trial]["folder"]
+        folder = self.store.folder / self.folders[trial]
         for name in ("config.yaml", "plan.json", "engine.log", "measurements.json"):
             if (folder / name).exists():
                 yield folder / name

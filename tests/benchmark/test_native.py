@@ -8,7 +8,8 @@ import signal
 import statistics
 import subprocess
 import sys
-from dataclasses import asdict
+from contextlib import suppress
+from dataclasses import asdict, replace
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,34 @@ class TestNativeClient(BenchmarkContract):
         assert measured.raw is not None
         assert list(measured.raw.parent.iterdir()) == [measured.raw]
 
+    def test_it_tells_what_has_come_and_what_waits(self, client: Benchmark, serve: Serve, ask: Ask) -> None:
+        """Of 3 answers with 5 tokens of one chunk each, their heads and some reads; filler counts too."""
+        told: list[Progress] = []
+        client.measure(ask(serve(*QUICK), warmup_requests=0, progress=told.append))
+        assert None not in {told[-1].received, told[-1].in_flight}
+        assert (told[0].received, told[0].in_flight) == (0, 0)
+        assert (told[-1].received or 0) >= 3 * 2
+
+    @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one core: every process is on it")
+    def test_it_runs_on_its_cores_only(self, client: Benchmark, serve: Serve, ask: Ask) -> None:
+        """Every thread of it, and nobody else: neither the one who asks, nor what that starts next."""
+        mine = os.sched_getaffinity(0)
+        core = max(mine)
+        url = serve(*QUICK)
+        others = children()
+        seen: set[frozenset[int]] = set()
+
+        def look(_: Progress) -> None:
+            for pid in children() - others:
+                seen.update(_cores(pid))
+
+        client.measure(replace(ask(url, progress=look), cpus=(core,)))
+        assert seen == {frozenset({core})}
+        assert os.sched_getaffinity(0) == mine
+        seen.clear()
+        client.measure(ask(url, progress=look))
+        assert seen == {frozenset(mine)}
+
     def test_a_client_that_is_killed_fails_the_trial(self, client: Benchmark, serve: Serve, ask: Ask) -> None:
         """The reason names the signal's status; nothing is left of it."""
         url = serve(*QUICK)
@@ -148,6 +177,15 @@ def _raw(measured: Measurement) -> list[dict[str, Any]]:
     assert measured.raw is not None
     records: list[dict[str, Any]] = json.loads(measured.raw.read_text())
     return records
+
+
+def _cores(pid: int) -> set[frozenset[int]]:
+    """The cores of each thread of a process; none of one that has ended."""
+    found = set()
+    for task in Path(f"/proc/{pid}/task").glob("*"):
+        with suppress(ProcessLookupError):
+            found.add(frozenset(os.sched_getaffinity(int(task.name))))
+    return found
 
 
 def _spec(asked: MeasureRequest, out: Path) -> dict[str, object]:

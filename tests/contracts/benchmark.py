@@ -173,15 +173,23 @@ class BenchmarkContract:
         assert failed.value.kind == "all_requests_failed"
 
     def test_stop_ends_a_measurement_at_once(self, client: Benchmark, serve: Serve, ask: Ask) -> None:
-        """It raises Interrupted, no process is left, and later measurements are refused."""
+        """It raises Interrupted, no process is left, and later measurements are refused.
+
+        Of an engine that answers nothing, nothing has come.
+        """
         url = serve("--ttft-ms", "60000")
         begun, ended = threading.Event(), threading.Event()
+        told: list[Progress] = []
         results: list[Measurement | Exception] = []
         before = children()
 
+        def hear(progress: Progress) -> None:
+            told.append(progress)
+            begun.set()
+
         def measure() -> None:
             try:
-                results.append(client.measure(ask(url, progress=lambda _: begun.set())))
+                results.append(client.measure(ask(url, progress=hear)))
             except Interrupted as interrupted:
                 results.append(interrupted)
             ended.set()
@@ -195,6 +203,7 @@ class BenchmarkContract:
         assert time.monotonic() - stopped_s < PROMPT_S
         thread.join()
         assert isinstance(results[0], Interrupted)
+        assert {report.received or 0 for report in told} == {0}
         assert children() == before
         with pytest.raises(Interrupted):
             client.measure(ask(url))
@@ -207,9 +216,27 @@ class BenchmarkContract:
         client.measure(ask(serve(*QUICK), value=2, min_requests=20, progress=told.append))
         steps = [(report.phase == "measure", report.requests_completed) for report in told]
         assert steps == sorted(steps)
-        assert told[-1] == Progress(
-            phase="measure", requests_completed=20, requests_failed=0, requests_total=20
-        )
+        last = told[-1]
+        assert last.phase == "measure"
+        assert (last.requests_completed, last.requests_failed, last.requests_total) == (20, 0, 20)
+        counted = [report.received for report in told if report.received is not None]
+        assert counted == sorted(counted)
+        assert len(counted) in {0, len(told)}
+
+    def test_a_count_of_what_has_come_grows_within_an_answer(
+        self, client: Benchmark, serve: Serve, ask: Ask
+    ) -> None:
+        """A client that keeps no such count says None; an engine at its first answer seems to hang then."""
+        told: list[Progress] = []
+        url = serve("--ttft-ms", "100", "--itl-ms", "700")
+        asked = ask(url, progress=told.append, warmup_requests=0, requests_per_load=1)
+        client.measure(asked)
+        within = [report for report in told if report.requests_completed == 0]
+        if told[-1].received is not None:
+            assert len({report.received for report in within}) >= 3
+            assert max(report.received or 0 for report in within) >= 3
+        if told[-1].in_flight is not None:
+            assert {report.in_flight for report in within[1:]} == {1}
 
     def test_a_second_measurement_is_like_the_first(self, client: Benchmark, serve: Serve, ask: Ask) -> None:
         """A client measures one load after the other."""

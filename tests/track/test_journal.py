@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from autotune.errors import InfrastructureError
-from autotune.track.journal import Journal, read
+from autotune.track.journal import Journal, Tail, read
 
 
 def test_an_event_is_in_the_file_before_anyone_acts_on_it(tmp_path: Path) -> None:
@@ -90,3 +90,21 @@ def test_a_closed_journal_writes_into_no_other_file(tmp_path: Path) -> None:
         journal.write("measured", trial=0)
     other.close()
     assert (tmp_path / "other").read_bytes() == b""
+
+
+def test_a_tail_yields_what_has_come_and_no_half_line(tmp_path: Path) -> None:
+    """A line that is being written is left until it is whole; one that was torn for good is passed over."""
+    path = tmp_path / "journal.jsonl"
+    path.write_bytes(b'{"event": "a"}\n{"event": "b", "long')
+    tail = Tail(path)
+    assert [event["event"] for event in tail.news()] == ["a"]
+    assert list(tail.news()) == []
+    with path.open("ab") as file:
+        file.write(b'": 1}\n{"event": "to')
+        file.flush()
+        assert list(tail.news()) == [{"event": "b", "long": 1}]
+        place = tail.place
+        file.write(b'\n[1]\n{"event": "c"}\n')
+    assert [event["event"] for event in tail.news()] == ["c"]
+    assert tail.at(place) == {"event": "b", "long": 1}
+    assert tail.at(tail.place) == {"event": "c"}

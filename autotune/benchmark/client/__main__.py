@@ -16,7 +16,7 @@ from typing import Any
 
 import uvloop
 
-from autotune.benchmark.client.run import LoadRun, Run
+from autotune.benchmark.client.run import LoadRun, Run, State
 from autotune.benchmark.client.stream import read_answer
 from autotune.benchmark.metrics import UNFINISHED, RequestRecord, errors_by_kind, summarize
 from autotune.records import Endpoint, Load, Mode, Traffic
@@ -96,9 +96,8 @@ def _rounded(seconds: float) -> float:
     return round(seconds, 6)
 
 
-def _report(phase: str, completed: int, failed: int, total: int) -> None:
-    line = {"phase": phase, "completed": completed, "failed": failed, "total": total}
-    sys.stdout.write(json.dumps(line) + "\n")
+def _report(state: State) -> None:
+    sys.stdout.write(json.dumps(asdict(state)) + "\n")
     sys.stdout.flush()
 
 

@@ -44,7 +44,19 @@ class Run:
     aborted: bool
 
 
-Report = Callable[[str, int, int, int], None]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """How far a run is; the fields of a progress line. `received` are reads and heads of answers."""
+
+    phase: str
+    completed: int
+    failed: int
+    total: int
+    received: int
+    in_flight: int
+
+
+Report = Callable[[State], None]
 
 
 class LoadRun:
@@ -59,6 +71,8 @@ class LoadRun:
         self._pool = Pool(endpoint.url, PATHS[traffic.endpoint])
         self._queue = self._requests(repeat)
         self._sent: list[Sent] = []
+        self._open: dict[int, Exchange] = {}  # by their place in `_sent`
+        self._received = 0  # by the exchanges that have ended
         self._ok = {"warmup": 0, "measure": 0, "fill": 0}
         self._failed = {"warmup": 0, "measure": 0, "fill": 0}
         self._begin: tuple[float, float] | None = None
@@ -121,9 +135,12 @@ class LoadRun:
         """Send one request and wait for its end; whether it was answered."""
         if phase == "measure" and self._begin is None:
             self._begin = (perf_counter(), process_time())
-        exchange = Exchange()
+        exchange, place = Exchange(), len(self._sent)
         self._sent.append(Sent(phase=phase, index=plan.index, due_s=due_s, exchange=exchange))
+        self._open[place] = exchange
         await self._pool.carry(body, self._timeout_s, exchange)
+        del self._open[place]
+        self._received += _pieces(exchange)
         good = exchange.error is None and exchange.status == 200
         (self._ok if good else self._failed)[phase] += 1
         self._check_end(phase)
@@ -170,8 +187,23 @@ class LoadRun:
         return json.dumps(content).encode()
 
     def _tell(self, report: Report) -> None:
+        """Counted here once a second, over what is in flight: nothing is counted as chunks come."""
         phase = "warmup" if self._begin is None else "measure"
-        report(phase, self._ok[phase], self._failed[phase], self._counts[phase])
+        report(
+            State(
+                phase=phase,
+                completed=self._ok[phase],
+                failed=self._failed[phase],
+                total=self._counts[phase],
+                received=self._received + sum(map(_pieces, self._open.values())),
+                in_flight=len(self._open),
+            )
+        )
+
+
+def _pieces(exchange: Exchange) -> int:
+    """What has come of an answer: its head, and each read of its body."""
+    return bool(exchange.status) + len(exchange.reads)
 
 
 async def _until(at_s: float) -> None:
