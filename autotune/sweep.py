@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from autotune import __version__
+from autotune import __version__, leftovers, ownership
 from autotune.deploy import create_deployer
 from autotune.errors import ConfigError, InfrastructureError
 from autotune.gpus.pool import GpuPool
@@ -56,8 +56,9 @@ class Sweep:
     """
 
     def __init__(self, settings: Settings) -> None:
-        """Open the journal, and on resume rebuild the state from it.
+        """Take the sweep's folder, rebuild the state from its journal, and open that.
 
+        In this order: whoever had the folder before has written the last event then.
         Raises: ConfigError if the name is taken or another process works on it;
         InfrastructureError if its files cannot be written.
         """
@@ -67,10 +68,14 @@ class Sweep:
         self.tell: Callable[[str], None] = lambda _text: None  # a line for who watches
         self.broken: InfrastructureError | None = None  # why the sweep cannot go on
         self.deployer = create_deployer(config.deploy.kind)
-        self.state = _earlier(settings)
-        _check_same(self.state.started, self._beginning(), settings.name)
-        self.journal = Journal(settings.folder, sweep=settings.name)
-        self._lock = _own(settings.folder)
+        self._lock = ownership.own(settings.folder)
+        try:
+            self.state = _earlier(settings)
+            _check_same(self.state.started, self._beginning(), settings.name)
+            self.journal = Journal(settings.folder, sweep=settings.name)
+        except BaseException:
+            os.close(self._lock)
+            raise
         self.journal.follow(self.state.apply)
         self._by_identity = {trial.identity: trial.number for trial in self.state.latest()}
         self._seen: set[Identity] = set()
@@ -90,7 +95,10 @@ class Sweep:
         return self.deployer.stand_in or self.settings.inventory.kind is InventoryKind.DECLARED
 
     def begin(self) -> None:
-        """Write `sweep_started`, and end in the record what a dead controller left running."""
+        """Write `sweep_started`, and end what a dead controller left running: on the host, then on record.
+
+        A controller that is killed in here leaves everything to the next one.
+        """
         config = self.settings.config
         self.journal.write(
             "sweep_started",
@@ -101,6 +109,10 @@ class Sweep:
             tracking={"uri": config.tracking.uri, "experiment": config.tracking.experiment},
             **self._beginning(),
         )
+        folder, grace_s = self.settings.folder, config.deploy.stop_timeout_s
+        ended = leftovers.clear(lambda: leftovers.of_sweep(folder), grace_s)
+        if ended.found:
+            self.tell(f"ended what an earlier process left: {ended}")
         for trial in list(self.state.trials.values()):
             if trial.status == "running":
                 self._finish(trial.number, Outcome(status=Status.INTERRUPTED))
@@ -153,7 +165,7 @@ class Sweep:
     def close(self) -> None:
         """Release the sweep's files."""
         self.journal.close()
-        self._lock.close()
+        os.close(self._lock)
 
     def trial(self, number: int) -> TrialState:
         """Return what is known of a trial."""
@@ -268,18 +280,6 @@ def _check_same(started: Mapping[str, Any] | None, now: Mapping[str, Any], name:
     ]
     if problems:
         raise ConfigError(problems)
-
-
-def _own(folder: Path) -> Any:
-    """Hold the sweep's folder while this process works on it; the lock goes with the process."""
-    try:
-        file = (folder / "lock").open("w")
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise ConfigError([f"{folder}: another process works on this sweep"]) from None
-    except OSError as error:
-        raise InfrastructureError(f"cannot write {folder}: {error.strerror}") from error
-    return file
 
 
 def _lock_dir(settings: Settings) -> Path:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autotune.places import local_store
+from autotune.track.database import ensure_database
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -102,7 +103,7 @@ class Writer:
         for name, value in HTTP_PATIENCE.items():
             os.environ.setdefault(name, value)
         if store.local:
-            store.root.mkdir(parents=True, exist_ok=True)
+            ensure_database(store.root)
         self.store = store
         self.client: MlflowClient = MlflowClient(tracking_uri=store.uri)
         self.experiment_id = self._experiment()
@@ -129,14 +130,20 @@ class Writer:
         self.queued[event["trial"]] = event
 
     def trial_started(self, event: Event) -> None:
-        """Create the run: it begins when the GPUs are leased."""
+        """Create the run, which begins when the GPUs are leased; one of a killed writer is completed."""
         from mlflow.entities import Param
 
         trial = event["trial"]
-        if trial in self.runs:
+        if trial in self.finished:
             return
         queued, lease = self.queued[trial], event["lease"]
-        plan, devices = queued["plan"], ",".join(map(str, lease["indices"]))
+        if trial not in self.runs:
+            self.runs[trial] = self._create_run(event, queued, lease)
+        params = {**queued["params"], "gpu.device_ids": ",".join(map(str, lease["indices"]))}
+        self.client.log_batch(self.runs[trial], params=[Param(key, value) for key, value in params.items()])
+
+    def _create_run(self, event: Event, queued: Event, lease: Mapping[str, Any]) -> str:
+        plan = queued["plan"]
         gpu_info = {
             "model": queued["params"]["gpu.model"],
             "count": plan["gpus"],
@@ -146,7 +153,7 @@ class Writer:
         tags = {
             "autotune.sweep": event["sweep"],
             "autotune.begun": self.begun,
-            "autotune.trial": str(trial),
+            "autotune.trial": str(event["trial"]),
             "autotune.status": "running",
             "autotune.signature": plan["signature"],
             "autotune.simulated": str(self.simulated).lower(),
@@ -157,9 +164,7 @@ class Writer:
         run = self.client.create_run(
             self.experiment_id, start_time=_ms(event), tags=tags, run_name=queued["label"]
         )
-        self.runs[trial] = run.info.run_id
-        params = {**queued["params"], "gpu.device_ids": devices}
-        self.client.log_batch(run.info.run_id, params=[Param(key, value) for key, value in params.items()])
+        return str(run.info.run_id)
 
     def server_ready(self, event: Event) -> None:
         """An engine that says it is a stand-in marks its run, wherever it runs."""
