@@ -11,6 +11,7 @@ import difflib
 import shlex
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
 PASSED_ON = (
@@ -29,7 +30,7 @@ HELP = """\
 usage: python -m autotune [-m] [--config-dir DIR] [OVERRIDE ...]
        python -m autotune plan [-m] [--all] [--diff] [--json] [OVERRIDE ...]
        python -m autotune ui [--port N] [tracking.uri=URI]
-       python -m autotune reap [--yes]
+       python -m autotune reap [--yes] [outputs/SWEEP ...]
 
 autotune finds the inference-engine configuration that serves best, and proves it.
 
@@ -186,10 +187,10 @@ def _ui(words: list[str]) -> int:
 def _reap(words: list[str]) -> int:
     from autotune.reap import run_reap
 
-    wrong = [word for word in words if word != "--yes"]
-    if wrong:
-        return complain([f"reap takes --yes only, not {shlex.join(wrong)}"])
-    return run_reap(end="--yes" in words)
+    parser = _Parser(prog="python -m autotune reap", add_help=False, allow_abbrev=False)
+    parser.add_argument("--yes", action="store_true")
+    known, folders = _split(parser, words)
+    return run_reap([Path(name) for name in folders], end=known.yes)
 
 
 COMMANDS = {"plan": _plan, "ui": _ui, "reap": _reap}

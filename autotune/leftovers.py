@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,12 +52,16 @@ def of_sweep(folder: Path) -> list[Leftover]:
     return _left(snapshot(), {folder.resolve()})
 
 
-def of_dead_sweeps(outputs: Path) -> list[Leftover]:
-    """Return what is left of sweeps that nobody works on: those that processes name, those in `outputs`."""
+def of_dead_sweeps(outputs: Path, *, only: Collection[Path] = ()) -> list[Leftover]:
+    """Return what is left of sweeps that nobody works on: those that processes name, those in `outputs`.
+
+    With `only`, of the sweeps with these folders.
+    """
     table = snapshot()  # before the locks: whoever begins now has the lock before the first process
     named = {process.trial.parent for process in table if process.trial is not None}
     here = {path.parent.resolve() for path in outputs.glob(f"*/{NAME}")}
-    return _left(table, {folder for folder in named | here if not ownership.held(folder)})
+    wanted = {path.resolve() for path in only} or named | here
+    return _left(table, {folder for folder in wanted if not ownership.held(folder)})
 
 
 def clear(find: Callable[[], list[Leftover]], grace_s: float) -> Ended:

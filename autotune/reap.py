@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from autotune import leftovers
+from autotune.cli import complain
 from autotune.leftovers import Leftover
 from autotune.places import OUTPUTS
 from autotune.process_table import Process, open_files, started_at
@@ -17,17 +18,29 @@ GRACE_S = 15.0  # between SIGTERM and SIGKILL
 COMMAND_WIDTH = 100  # characters of a command line that are shown
 
 
-def run_reap(*, end: bool) -> int:
-    """Print what dead sweeps left and, with `end`, end it; 1 if something resists."""
-    left = leftovers.of_dead_sweeps(OUTPUTS)
+def run_reap(sweeps: Sequence[Path], *, end: bool) -> int:
+    """Print what dead sweeps left, all or these, and with `end` end it.
+
+    1 if something resists, 2 if a folder is not there; one that was deleted may have left something.
+    """
+
+    def find() -> list[Leftover]:
+        return leftovers.of_dead_sweeps(OUTPUTS, only=sweeps)
+
+    left = find()
+    missing = [f"{path}: no such folder: give that of a sweep" for path in sweeps if not path.is_dir()]
+    if not left and missing:
+        return complain(missing)
     if not left:
-        print(f"nothing is left: no process of a dead sweep, no files of those in {OUTPUTS.resolve()}")  # noqa: T201
+        whose = ", ".join(map(str, sweeps)) or "dead sweeps, on this host and in ./outputs"
+        print(f"nothing is left of {whose}")  # noqa: T201
         return 0
     print("\n".join(listing(left)), flush=True)  # noqa: T201
     if not end:
-        print("to end these: python -m autotune reap --yes")  # noqa: T201
+        again = shlex.join(["python", "-m", "autotune", "reap", "--yes", *map(str, sweeps)])
+        print(f"to end these: {again}")  # noqa: T201
         return 0
-    ended = leftovers.clear(lambda: leftovers.of_dead_sweeps(OUTPUTS), GRACE_S)
+    ended = leftovers.clear(find, GRACE_S)
     if ended.stubborn:
         print(f"error: {ended}: look at them with ps -o stat,wchan -p PID", file=sys.stderr)  # noqa: T201
         return 1

@@ -1,4 +1,4 @@
-"""What tests share: an MLflow store that is made once and copied, because making one takes seconds."""
+"""What tests share: a shop for whole sweeps, and a store that is made once and copied, as that takes seconds."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from tests.shop import Shop
 
 pytest.register_assert_rewrite("tests.contracts")
 
@@ -33,3 +35,9 @@ def with_store(empty_store: Path) -> Callable[[Path], Path]:
         return folder
 
     return give
+
+
+@pytest.fixture
+def shop(tmp_path: Path, with_store: Callable[[Path], Path]) -> Shop:
+    """A working directory of its own, with a stand-in engine."""
+    return Shop(with_store(tmp_path))
