@@ -99,8 +99,12 @@ def _stored(folder: Path) -> list[str]:
 
 
 def _start(folder: Path, words: list[str]) -> subprocess.Popen[bytes]:
-    root = str(Path(__file__).resolve().parents[1])
-    mine = {"PYTHONPATH": root, "AUTOTUNE_SOAK": str(folder), "TMPDIR": str(folder / "tmp")}
+    root = Path(__file__).resolve().parents[1]
+    mine = {
+        "PYTHONPATH": f"{root}:{root / 'launchers'}",
+        "AUTOTUNE_SOAK": str(folder),
+        "TMPDIR": str(folder / "tmp"),
+    }
     return subprocess.Popen(
         [sys.executable, "-m", "autotune", *words],
         cwd=folder,

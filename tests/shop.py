@@ -28,6 +28,12 @@ class Shop:
         self.pids = folder / "pids"
         self.pids.touch()
 
+    @property
+    def env(self) -> dict[str, str]:
+        """The environment of commands: this checkout's code, and a place of their own for temporary files."""
+        path = os.pathsep.join([str(ROOT), str(ROOT / "launchers")])
+        return {**os.environ, "PYTHONPATH": path, "TMPDIR": str(self.temp)}
+
     def words(self, *words: str, mode: str = "ok") -> list[str]:
         """The command line of a sweep on the stand-in."""
         return [
@@ -54,7 +60,7 @@ class Shop:
         return subprocess.Popen(
             [sys.executable, "-m", "autotune", *words],
             cwd=self.folder,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(self.temp)},
+            env=self.env,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.shop import ROOT, STANDINS, Shop, runs, until
+from tests.shop import STANDINS, Shop, runs, until
 
 PAIR = ("-m", "sweep.name=s", "runtime.args.max_num_seqs=1,2", "launcher.max_parallel=1")
 LABELS = ["max_num_seqs=1", "max_num_seqs=2"]
@@ -169,9 +169,8 @@ def test_a_closed_terminal_ends_the_sweep_in_order(shop: Shop) -> None:
     words = shop.words(*PAIR)
     ours, theirs = pty.openpty()
     argv = ["setsid", "--ctty", sys.executable, "-m", "autotune", *words, *SLOW]
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(shop.temp)}
     with subprocess.Popen(
-        argv, cwd=shop.folder, env=env, stdin=theirs, stdout=theirs, stderr=theirs
+        argv, cwd=shop.folder, env=shop.env, stdin=theirs, stdout=theirs, stderr=theirs
     ) as process:
         os.close(theirs)
         until(lambda: shop.seen("s", "server_ready"))

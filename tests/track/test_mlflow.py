@@ -173,9 +173,7 @@ def test_a_run_of_a_killed_writer_is_completed(tmp_path: Path, monkeypatch: pyte
     assert main([*BASE, "sweep.name=k", "parallel=tp2"]) == 0
     path = tmp_path / "mlruns" / "mlflow.db"
     with sqlite3.connect(path) as store:
-        counts = [
-            store.execute(f"select count(*) from {table}").fetchone() for table in ("params", "metrics")
-        ]
+        counts = store.execute(COUNTS).fetchall()
         store.execute("delete from params")
         store.execute("update runs set status = 'RUNNING', end_time = null")
     store.close()
