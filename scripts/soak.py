@@ -66,7 +66,7 @@ def _events(folder: Path) -> list[dict[str, object]]:
 
 
 def _last_event(folder: Path) -> str:
-    """The last thing on record when the signal came."""
+    """The last thing on record once the process had ended."""
     before = int((folder / "events").read_text())
     return f"after {_events(folder)[before - 1]['event']}" if before else "before anything was on record"
 
