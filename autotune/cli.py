@@ -11,6 +11,7 @@ import difflib
 import shlex
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
 PASSED_ON = (
@@ -29,6 +30,7 @@ HELP = """\
 usage: python -m autotune [-m] [--config-dir DIR] [OVERRIDE ...]
        python -m autotune plan [-m] [--all] [--diff] [--json] [OVERRIDE ...]
        python -m autotune ui [--port N] [tracking.uri=URI]
+       python -m autotune reap [--yes] [outputs/SWEEP ...]
 
 autotune finds the inference-engine configuration that serves best, and proves it.
 
@@ -36,6 +38,7 @@ autotune finds the inference-engine configuration that serves best, and proves i
   python -m autotune -m OVERRIDE...      a sweep: comma-separated values span the grid
   python -m autotune plan [-m] ...       what would run, and why the rest would not; starts nothing
   python -m autotune ui                  the MLflow UI on the right store
+  python -m autotune reap                what sweeps that were killed left running, listed
 
 options:
   -m, --multirun      sweep
@@ -43,6 +46,7 @@ options:
   --config-name NAME  another root configuration than `config`
   --all, --diff       plan: every candidate; only the arguments that differ between them
   --json              plan: JSON on standard output
+  --yes               reap: end what is listed
   --cfg job           show the composed configuration instead of running
   --hydra-help        Hydra's own options
   -h, --help          this text
@@ -57,7 +61,7 @@ An OVERRIDE is GROUP=PRESET or KEY=VALUE:
 Often used keys: runtime.version, runtime.args.NAME (an engine argument, with underscores),
 runtime.env.NAME, model.path, workload.loads, workload.input_tokens, workload.output_tokens,
 deploy.url (measure a running engine), measure.repeats, launcher.max_parallel, sweep.name,
-sweep.resume=true (continue the sweep of that name), tracking.uri.
+sweep.resume=true (continue the sweep of that name, also after a kill -9), tracking.uri.
 
 exit status: 0 finished (failed trials are results), 1 no trial succeeded, 2 wrong configuration and
 nothing started, 130 interrupted."""
@@ -180,7 +184,16 @@ def _ui(words: list[str]) -> int:
     return 0 if problem is None else complain([problem])
 
 
-COMMANDS = {"plan": _plan, "ui": _ui}
+def _reap(words: list[str]) -> int:
+    from autotune.reap import run_reap
+
+    parser = _Parser(prog="python -m autotune reap", add_help=False, allow_abbrev=False)
+    parser.add_argument("--yes", action="store_true")
+    known, folders = _split(parser, words)
+    return run_reap([Path(name) for name in folders], end=known.yes)
+
+
+COMMANDS = {"plan": _plan, "ui": _ui, "reap": _reap}
 
 
 def _unknown_command(word: str) -> int:

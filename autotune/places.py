@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+OUTPUTS = Path("outputs")
+"""The folders of sweeps, in the working directory."""
+
 
 def conf_dir() -> Path:
     """Return the folder of the presets: packaged, else the checkout's."""

@@ -2,7 +2,7 @@
 
 Engines and load clients are started here and nowhere else: a crash in one cannot touch another,
 a Ctrl-C in the terminal does not reach them behind the controller's back, and whatever they
-forked goes with them.
+forked goes with them. Those of a trial carry its `labels`, by which `leftovers` finds them after a crash.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
+
+from autotune import process_table
+from autotune.process_table import GONE
 
 _live: weakref.WeakSet[ProcessGroup] = weakref.WeakSet()
 
@@ -140,15 +143,8 @@ def _alive(group: int) -> bool:
         os.killpg(group, 0)
     except (ProcessLookupError, PermissionError):
         return False
-    return any(_runs_in(group, entry) for entry in Path("/proc").glob("[0-9]*"))
-
-
-def _runs_in(group: int, entry: Path) -> bool:
-    try:
-        state, _parent, member_of = (entry / "stat").read_text().rpartition(")")[2].split()[:3]
-    except (OSError, ValueError):
-        return False
-    return int(member_of) == group and state not in {"Z", "X"}
+    members = (process_table.stat_of(int(entry.name)) for entry in Path("/proc").glob("[0-9]*"))
+    return any(stat.group == group and stat.state not in GONE for stat in members if stat is not None)
 
 
 def _opened(pipe: IO[bytes] | None) -> IO[bytes]:

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -22,7 +21,7 @@ from autotune import compose, processes
 from autotune.active import activate, active
 from autotune.cli import complain
 from autotune.errors import ConfigError, InfrastructureError
-from autotune.places import conf_dir
+from autotune.places import OUTPUTS, conf_dir
 from autotune.prepare import Prepared, prepare, unused_name
 from autotune.report.live import LiveView, PlainView, create_view
 from autotune.report.render import console, render
@@ -32,8 +31,6 @@ from autotune.sweep import Settings, Sweep
 from autotune.track.durations import newest_journals
 from autotune.track.mirror import MlflowMirror
 from autotune.track.mlflow import Store
-
-OUTPUTS = Path("outputs")
 
 
 def run_session(

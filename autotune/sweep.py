@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from autotune import __version__
+from autotune import __version__, leftovers, ownership
 from autotune.deploy import create_deployer
 from autotune.errors import ConfigError, InfrastructureError
-from autotune.gpus.busy import why_busy
 from autotune.gpus.forecast import Expected
-from autotune.gpus.locks import GpuLocks
-from autotune.gpus.nvml import read_statuses
-from autotune.gpus.pool import GpuPool, Surroundings, Terms
+from autotune.gpus.leasing import pool_for
 from autotune.plan.expand import Checkpoints, Identity, identity
 from autotune.plan.resolve import resolve
 from autotune.records import Candidate, Inventory, InventoryKind, Lease, Outcome, Plan, Status
@@ -30,8 +26,6 @@ from autotune.track.journal import NAME, Journal, read
 from autotune.track.records import finished_record, plan_record, trial_params
 from autotune.track.state import SweepState, TrialState, state_of
 from autotune.trial import Job, Trial
-
-LOCK_DIR = Path("/tmp/autotune-gpus")  # noqa: S108  (one place that every user of the host can write)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,8 +59,9 @@ class Sweep:
     """
 
     def __init__(self, settings: Settings) -> None:
-        """Open the journal, and on resume rebuild the state from it.
+        """Take the sweep's folder, rebuild the state from its journal, and open that.
 
+        In this order: whoever had the folder before has written the last event then.
         Raises: ConfigError if the name is taken or another process works on it;
         InfrastructureError if its files cannot be written.
         """
@@ -76,17 +71,21 @@ class Sweep:
         self.tell: Callable[[str], None] = lambda _text: None  # a line for who watches
         self.broken: InfrastructureError | None = None  # why the sweep cannot go on
         self.deployer = create_deployer(config.deploy.kind)
-        self.state = _earlier(settings)
-        _check_same(self.state.started, self._beginning(), settings.name)
-        self.journal = Journal(settings.folder, sweep=settings.name)
-        self._lock = _own(settings.folder)
+        self._lock = ownership.own(settings.folder)
+        try:
+            self.state = _earlier(settings)
+            _check_same(self.state.started, self._beginning(), settings.name)
+            self.journal = Journal(settings.folder, sweep=settings.name)
+        except BaseException:
+            os.close(self._lock)
+            raise
         self.journal.follow(self.state.apply)
         self._by_identity = {trial.identity: trial.number for trial in self.state.latest()}
         self._seen: set[Identity] = set()
         self._checkpoint = Checkpoints(settings.env)
         self._next = max(self.state.trials, default=-1) + 1
         self._guard = threading.Lock()
-        self.pool = _pool(settings, tell=lambda text: self.tell(text))  # noqa: PLW0108  (who watches comes later)
+        self.pool = pool_for(config, settings.inventory, settings.folder, self._say)
         self.durations = Durations()
         for journal in settings.earlier:
             self.durations.learn(journal)
@@ -98,7 +97,10 @@ class Sweep:
         return self.deployer.stand_in or self.settings.inventory.kind is InventoryKind.DECLARED
 
     def begin(self) -> None:
-        """Write `sweep_started`, and end in the record what a dead controller left running."""
+        """Write `sweep_started`, and end what a dead controller left running: on the host, then on record.
+
+        A controller that is killed in here leaves everything to the next one.
+        """
         config = self.settings.config
         self.journal.write(
             "sweep_started",
@@ -109,6 +111,10 @@ class Sweep:
             tracking={"uri": config.tracking.uri, "experiment": config.tracking.experiment},
             **self._beginning(),
         )
+        folder, grace_s = self.settings.folder, config.deploy.stop_timeout_s
+        ended = leftovers.clear(lambda: leftovers.of_sweep(folder), grace_s)
+        if ended.found:
+            self.tell(f"ended what an earlier process left: {ended}")
         for trial in list(self.state.trials.values()):
             if trial.status == "running":
                 self.finish(trial.number, Outcome(status=Status.INTERRUPTED))
@@ -161,7 +167,10 @@ class Sweep:
     def close(self) -> None:
         """Release the sweep's files."""
         self.journal.close()
-        self._lock.close()
+        os.close(self._lock)
+
+    def _say(self, text: str) -> None:
+        self.tell(text)
 
     def trial(self, number: int) -> TrialState:
         """Return what is known of a trial."""
@@ -281,35 +290,3 @@ def _check_same(started: Mapping[str, Any] | None, now: Mapping[str, Any], name:
     ]
     if problems:
         raise ConfigError(problems)
-
-
-def _own(folder: Path) -> Any:
-    """Hold the sweep's folder while this process works on it; the lock goes with the process."""
-    try:
-        file = (folder / "lock").open("w")
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise ConfigError([f"{folder}: another process works on this sweep"]) from None
-    except OSError as error:
-        raise InfrastructureError(f"cannot write {folder}: {error.strerror}") from error
-    return file
-
-
-def _pool(settings: Settings, tell: Callable[[str], None]) -> GpuPool:
-    """The GPUs of this sweep; detected ones are locked for the whole host, declared ones within the sweep."""
-    config, inventory = settings.config, settings.inventory
-    alone = config.launcher.exclusive or config.deploy.url is not None or config.deploy.port is not None
-    terms = Terms(
-        max_parallel=1 if alone else config.launcher.max_parallel,
-        wait=config.gpus.wait_for_free,
-        settle_s=config.gpus.settle_timeout_s,
-    )
-    if inventory.kind is not InventoryKind.DETECTED:
-        around = Surroundings(tell=tell)
-        return GpuPool(inventory, locks=GpuLocks(settings.folder / "locks"), terms=terms, around=around)
-    around = Surroundings(
-        status=read_statuses,
-        busy=partial(why_busy, min_free_fraction=config.gpus.min_free_fraction, ours=()),
-        tell=tell,
-    )
-    return GpuPool(inventory, locks=GpuLocks(LOCK_DIR), terms=terms, around=around)

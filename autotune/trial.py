@@ -17,7 +17,7 @@ from pathlib import Path
 from autotune.benchmark import create_benchmark
 from autotune.benchmark.protocol import MeasureRequest, Progress
 from autotune.benchmark.workload import loads_of, traffic_of
-from autotune.deploy.protocol import Deployer, Order, Ready, Server
+from autotune.deploy.protocol import Deployer, Order, Ready, Server, Started
 from autotune.errors import InfrastructureError, Interrupted, TrialError
 from autotune.records import (
     Candidate,
@@ -123,6 +123,7 @@ class Trial:
             raise Interrupted
         server = self.deployer.start(order)
         try:
+            self._emit_started(server.started)
             with watch:
                 ready = progress.ready = server.ready()
                 progress.notes.extend(ready.notes)
@@ -136,6 +137,16 @@ class Trial:
                 self._measure_loads(server, progress, ready=ready, watch=watch)
         finally:
             server.stop()
+
+    def _emit_started(self, started: Started | None) -> None:
+        if started is not None:
+            self.emit(
+                "server_started",
+                pid=started.pid,
+                start_ticks=started.start_ticks,
+                boot_id=started.boot_id,
+                scratch=str(started.scratch),
+            )
 
     def _measure_loads(self, server: Server, progress: _Progress, *, ready: Ready, watch: Watch) -> None:
         """Every repeat goes over all loads, so that a drift shows as spread and not as a winner."""

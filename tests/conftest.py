@@ -1,4 +1,4 @@
-"""What tests share: an MLflow store that is made once and copied, and a stand-in NVIDIA driver."""
+"""What tests share: whole sweeps in a shop, an MLflow store made once and copied, a stand-in driver."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from autotune.gpus.nvml import DRIVER
+from tests.shop import Shop
 from tests.standins.nvml.driver import VARIABLE, StandInDriver, build, load
 
 pytest.register_assert_rewrite("tests.contracts")
@@ -52,3 +53,9 @@ def nvml(nvml_library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     load(nvml_library)
     yield driver
     DRIVER.close()
+
+
+@pytest.fixture
+def shop(tmp_path: Path, with_store: Callable[[Path], Path]) -> Shop:
+    """A working directory of its own, with a stand-in engine."""
+    return Shop(with_store(tmp_path))

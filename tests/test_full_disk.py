@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_sweep import Shop, until
+from tests.shop import Shop, until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small file system")
 

@@ -6,97 +6,12 @@ import json
 import os
 import re
 import signal
-import sqlite3
 import subprocess
 import sys
-import time
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from autotune.track.journal import read
-
-ROOT = Path(__file__).parents[1]
-STANDINS = Path(__file__).parent / "standins"
-
-
-class Shop:
-    """A working directory with a stand-in engine, a model folder, and what happened there."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        (folder / "model").mkdir()
-        self.pids = folder / "pids"
-        self.pids.touch()
-
-    def words(self, *words: str, mode: str = "ok") -> list[str]:
-        """The command line of a sweep on the stand-in."""
-        return [
-            *words,
-            "runtime=vllm",
-            "runtime.version=0.32.0",
-            "deploy=process",
-            f"deploy.bin={STANDINS}",
-            f"model.path={self.folder / 'model'}",
-            "model.heads=null",
-            "gpus=cpu",
-            "gpus.count=2",
-            "workload=tiny",
-            "workload.loads=[2]",
-            "workload.min_requests=4",
-            "workload.requests_per_load=2",
-            "measure.repeats=2",
-            f"runtime.env.STANDIN={mode}",
-            f"runtime.env.STANDIN_PIDS={self.pids}",
-        ]
-
-    def start(self, words: list[str]) -> subprocess.Popen[str]:
-        """Start a command as a user would."""
-        return subprocess.Popen(
-            [sys.executable, "-m", "autotune", *words],
-            cwd=self.folder,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-
-    def run(self, words: list[str]) -> tuple[int, str, str]:
-        """Run a command to its end: exit status, standard output, standard error."""
-        with self.start(words) as process:
-            out, err = process.communicate(timeout=120)
-        return process.returncode, out, err
-
-    def events(self, sweep: str) -> list[dict[str, Any]]:
-        """The journal of a sweep, empty before there is one."""
-        path = self.folder / "outputs" / sweep / "journal.jsonl"
-        return list(read(path)) if path.exists() else []
-
-    def finished(self, sweep: str) -> list[dict[str, Any]]:
-        """The ends of its trials, in their order."""
-        ends = [event for event in self.events(sweep) if event["event"] == "trial_finished"]
-        return sorted(ends, key=lambda event: int(event["trial"]))
-
-    def left_over(self) -> list[int]:
-        """The stand-ins that still run."""
-        return [pid for pid in map(int, self.pids.read_text().split()) if _runs(pid)]
-
-    def tags(self, key: str) -> list[str]:
-        """The values of a tag over all runs in the store."""
-        with sqlite3.connect(self.folder / "mlruns" / "mlflow.db") as store:
-            rows = store.execute("select value from tags where key = ? order by run_uuid", (key,))
-            values = [str(row[0]) for row in rows]
-        store.close()
-        return sorted(values)
-
-
-@pytest.fixture
-def shop(tmp_path: Path, with_store: Callable[[Path], Path]) -> Shop:
-    """A working directory of its own."""
-    return Shop(with_store(tmp_path))
+from tests.shop import ROOT, STANDINS, Shop, until
 
 
 def test_a_sweep_over_real_http(shop: Shop) -> None:
@@ -276,22 +191,6 @@ def test_a_secret_in_the_environment_is_written_nowhere(shop: Shop, monkeypatch:
     assert shop.run(shop.words("sweep.name=s"))[0] == 0
     files = [path for path in shop.folder.rglob("*") if path.is_file()]
     assert [path for path in files if b"hf_planted_secret" in path.read_bytes()] == []
-
-
-def until(true: Callable[[], bool], timeout_s: float = 60.0) -> None:
-    """Wait for something that must happen."""
-    deadline = time.monotonic() + timeout_s
-    while not true():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
-
-
-def _runs(pid: int) -> bool:
-    """Whether a process runs; a zombie that nobody reaps does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def _free_port() -> int:

@@ -3,18 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from pathlib import Path
 
-import pytest
-
-from tests.test_sweep import Shop
-
-
-@pytest.fixture
-def shop(tmp_path: Path, with_store: Callable[[Path], Path]) -> Shop:
-    """A working directory of its own."""
-    return Shop(with_store(tmp_path))
+from tests.shop import Shop
 
 
 def test_an_engine_that_hangs_while_measured_is_ended_and_the_sweep_goes_on(shop: Shop) -> None:

@@ -15,7 +15,7 @@ from autotune.records import Status
 from autotune.trial import Job, Trial
 from tests.contracts.benchmark import children
 from tests.contracts.deployer import case_of
-from tests.test_sweep import Shop
+from tests.shop import Shop
 
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one core: every process is on it")

@@ -12,6 +12,7 @@ from typing import Any
 
 from autotune.benchmark.protocol import MeasureRequest, Progress
 from autotune.errors import Interrupted, TrialError
+from autotune.process_table import labels
 from autotune.processes import ProcessGroup
 from autotune.records import Measurement
 
@@ -65,7 +66,7 @@ class NativeClient:
         with self._guard:
             if self._stopped.is_set():
                 raise Interrupted
-            env = {**os.environ, "PYTHONPATH": path}
+            env = {**os.environ, "PYTHONPATH": path, **labels(spec.parent)}
             self._process = ProcessGroup(argv, env=env, log=log, piped=True, cpus=cpus)
             return self._process
 

@@ -29,8 +29,9 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasureRequest:
-    """One repeat at one load; the client's files go to `out_dir`, `timeout_s` bounds a request.
+    """One repeat at one load; `timeout_s` bounds a request.
 
+    `out_dir` is the trial's folder: the client's files go there, and its processes are labelled with it.
     `cpus` are the cores that the client's processes may run on; empty: any.
     """
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 
-from autotune import failures
+from autotune import failures, process_table, scratch
 from autotune.benchmark.protocol import Benchmark
 from autotune.deploy import probe
-from autotune.deploy.protocol import Order, Ready, Server
+from autotune.deploy.protocol import Order, Ready, Server, Started
 from autotune.errors import Interrupted, TrialError
 from autotune.places import cache_dir
+from autotune.process_table import labels
 from autotune.processes import ProcessGroup
 from autotune.records import Candidate, InventoryKind, Plan
 from autotune.schema import Config
@@ -55,32 +55,43 @@ def start_process(order: Order, argv: Sequence[str]) -> EngineProcess:
     for name, path in files.items():
         path.write_text(order.plan.files[name])
     words = [str(files.get(word, word)).replace("{port}", str(port)) for word in argv]
-    scratch = Path(tempfile.mkdtemp(prefix="autotune-"))
-    env = {**_environment(order, words[0]), "TMPDIR": str(scratch)}
+    temporary = scratch.make(order.folder)
     try:
-        group = ProcessGroup(words, env=env, log=order.folder / "engine.log")
+        group = ProcessGroup(
+            words,
+            env={**_environment(order, words[0]), "TMPDIR": str(temporary), **labels(order.folder)},
+            log=order.folder / "engine.log",
+            keep=order.lease.locks,
+            cpus=order.lease.cpus,
+        )
     except OSError as error:
-        shutil.rmtree(scratch)
+        shutil.rmtree(temporary)
         raise TrialError(
             "bad_arguments", f"cannot start {words[0]}: {error.strerror}", advice="set deploy.bin"
         ) from error
-    return EngineProcess(order, group, port, scratch)
+    return EngineProcess(order, group, port, temporary)
 
 
 class EngineProcess:
     """An engine that runs as a process group; see `protocol.Server`.
 
-    `scratch` is its folder for temporary files, removed with it: engines leave theirs behind. It is short,
-    because engines put sockets there, whose paths have at most 107 characters.
+    `temporary` is its folder for temporary files, removed with it: engines leave theirs behind.
     """
 
-    def __init__(self, order: Order, group: ProcessGroup, port: int, scratch: Path) -> None:
+    def __init__(self, order: Order, group: ProcessGroup, port: int, temporary: Path) -> None:
         self._order = order
         self._group = group
         self._url = f"http://127.0.0.1:{port}"
         self._log = order.folder / "engine.log"
-        self._scratch = scratch
+        self._temporary = temporary
         self._began = time.monotonic()
+        stat = process_table.stat_of(group.pid)
+        self.started = Started(
+            pid=group.pid,
+            start_ticks=stat.start_ticks if stat else 0,
+            boot_id=process_table.boot_id(),
+            scratch=temporary,
+        )
 
     def ready(self) -> Ready:
         """Watch exit, cancellation and the readiness path at once."""
@@ -110,7 +121,7 @@ class EngineProcess:
     def stop(self) -> None:
         """SIGTERM to the group, SIGKILL after `deploy.stop_timeout_s`."""
         self._group.terminate(self._order.config.deploy.stop_timeout_s)
-        shutil.rmtree(self._scratch, ignore_errors=True)
+        shutil.rmtree(self._temporary, ignore_errors=True)
 
     def client(self, chosen: Benchmark) -> Benchmark:
         """The chosen load client."""
@@ -136,6 +147,8 @@ class EngineProcess:
 
 class ForeignServer:
     """An engine that someone else runs: measured, never stopped."""
+
+    started = None
 
     def __init__(self, order: Order) -> None:
         self._order = order
@@ -211,8 +224,9 @@ def _model_problems(config: Config) -> list[str]:
 
 
 def _port_problems(config: Config) -> list[str]:
+    """A resumed sweep may find its own engine there, which it ends before it starts another."""
     port = config.deploy.port
-    if port is None or probe.port_is_free(port):
+    if port is None or config.sweep.resume or probe.port_is_free(port):
         return []
     return [f"deploy.port={port}: already taken: end what listens there, or leave it unset"]
 

@@ -44,8 +44,27 @@ class Ready:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """What tells an engine's process and temporary files from everyone else's after a crash.
+
+    `start_ticks` are clock ticks from the boot `boot_id` to the start of process `pid`, which leads the
+    session; `scratch` is the folder of temporary files.
+    """
+
+    pid: int
+    start_ticks: int
+    boot_id: str
+    scratch: Path
+
+
 class Server(Protocol):
     """An engine that was started. Its owner stops it, in every path."""
+
+    @property
+    def started(self) -> Started | None:
+        """What was started here; None where nothing was."""
+        ...
 
     def ready(self) -> Ready:
         """Wait until the engine can serve.

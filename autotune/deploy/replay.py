@@ -106,6 +106,8 @@ class ReplayDeployer:
 class ReplayServer:
     """The rows of one candidate; see `protocol.Server`."""
 
+    started = None
+
     def __init__(self, order: Order, rows: Sequence[Row]) -> None:
         self._order = order
         self._rows = rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from autotune.report.lasting import Lasting
 from autotune.schema import Direction
 from autotune.score.objective import gain, overlap
 from autotune.score.ranking import Ranked, Ranking
@@ -34,8 +36,9 @@ HEADERS = {
 
 def console() -> Console:
     """Return the console for standard output: wide enough for the table where it is a file."""
-    probe = Console()
-    return probe if probe.is_terminal else Console(width=PLAIN_WIDTH, highlight=False)
+    out: Any = Lasting(sys.stdout)
+    probe = Console(file=out)
+    return probe if probe.is_terminal else Console(file=out, width=PLAIN_WIDTH, highlight=False)
 
 
 def render(out: Console, state: SweepState, rankings: Sequence[Ranking], *, folder: Path, store: str) -> None:

@@ -5,6 +5,7 @@ Every event is described in `journal.schema.json` beside this module.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import threading
@@ -28,7 +29,7 @@ class Journal:
     """Appends events to `<folder>/journal.jsonl` and tells listeners, in that order.
 
     Any thread may write. A line that is written is complete: whoever follows the file never sees
-    half an event, and a torn last line of a killed writer is closed before the next one.
+    half an event, and a torn last line (of a killed writer, of a full disk) is closed before the next one.
     """
 
     def __init__(self, folder: Path, *, sweep: str, now: Callable[[], datetime] | None = None) -> None:
@@ -40,10 +41,8 @@ class Journal:
         self._guard = threading.Lock()
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            torn = self.path.exists() and _torn(self.path)
+            self._torn = self.path.exists() and _torn(self.path)
             self._descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-            if torn:
-                os.write(self._descriptor, b"\n")
         except OSError as error:
             raise InfrastructureError(f"cannot write {self.path}: {error.strerror}") from error
 
@@ -76,9 +75,10 @@ class Journal:
         if self._descriptor == CLOSED:  # its number may be another file's by now
             raise InfrastructureError(f"{self.path} is closed")
         try:
-            written = os.write(self._descriptor, line)
-            if written != len(line):
-                raise OSError(28, "disk full")
+            data = b"\n" + line if self._torn else line
+            self._torn = os.write(self._descriptor, data) != len(data)
+            if self._torn:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             if event != PROGRESS:
                 os.fsync(self._descriptor)
         except OSError as error:

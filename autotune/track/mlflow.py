@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autotune.places import local_store
+from autotune.track.database import ensure_database
 from autotune.track.journal import Tail
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class Writer:
         for name, value in HTTP_PATIENCE.items():
             os.environ.setdefault(name, value)
         if store.local:
-            store.root.mkdir(parents=True, exist_ok=True)
+            ensure_database(store.root)
         self.store = store
         self.tail = tail
         self.client: MlflowClient = MlflowClient(tracking_uri=store.uri)

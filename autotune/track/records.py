@@ -89,7 +89,10 @@ def load_record(load: Load) -> dict[str, Any]:
 
 
 def write_measurements(folder: Path, measurements: Sequence[Measurement]) -> None:
-    """Write `measurements.json`: every measurement with the per-request records, which it replaces."""
+    """Write `measurements.json`: every measurement with the per-request records, which it replaces.
+
+    It is there as a whole or not at all.
+    """
     if not measurements:
         return
     rows = [
@@ -104,7 +107,10 @@ def write_measurements(folder: Path, measurements: Sequence[Measurement]) -> Non
         for item in measurements
     ]
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "measurements.json").write_text(json.dumps(rows))
+    file = folder / "measurements.json"
+    part = file.with_suffix(".part")
+    part.write_text(json.dumps(rows))
+    part.replace(file)
     for item in measurements:
         if item.raw is not None:
             item.raw.unlink()

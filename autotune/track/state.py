@@ -11,11 +11,12 @@ from autotune.records import Status
 
 @dataclass(slots=True, kw_only=True)
 class TrialState:
-    """One trial as its events tell it; `queued`, `started` and `finished` are those events."""
+    """One trial as its events tell it; `queued`, `started`, `server` and `finished` are those events."""
 
     number: int
     queued: Mapping[str, Any]
     started: Mapping[str, Any] | None = None
+    server: Mapping[str, Any] | None = None
     finished: Mapping[str, Any] | None = None
 
     @property
@@ -75,6 +76,8 @@ class SweepState:
             self.stand_ins = self.stand_ins or bool(event["simulated"])
         elif kind == "trial_started" and number in self.trials:
             self.trials[number].started = event
+        elif kind == "server_started" and number in self.trials:
+            self.trials[number].server = event
         elif kind == "trial_finished" and number in self.trials:
             self.trials[number].finished = event
 

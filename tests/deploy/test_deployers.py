@@ -6,14 +6,16 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from autotune.deploy import DEPLOYERS, create_deployer, probe
 from autotune.errors import ConfigError
+from autotune.process_table import boot_id, open_files, snapshot
 from tests.contracts.deployer import Case, DeployerContract, case_of
-from tests.test_sweep import STANDINS, Shop, until
+from tests.shop import STANDINS, Shop, until
 
 TABLE = Path(__file__).parents[1] / "data" / "replay.csv"
 
@@ -74,6 +76,38 @@ class TestReplay(DeployerContract):
         """A candidate with rows."""
         words = ["deploy=replay", f"deploy.table={TABLE}", "gpus=h100_8x", "workload=demo", "parallel=tp2"]
         return case_of(words, tmp_path / "trial")
+
+
+@pytest.mark.parametrize("words", [["deploy=process"], ["deploy=simulated", "gpus=h100_8x", "workload=demo"]])
+def test_what_was_started_can_be_found_after_a_crash(words: list[str], tmp_path: Path) -> None:
+    """It is told with its start, and the process has the trial's label and its own temporary folder."""
+    shop = Shop(tmp_path)
+    case = case_of([*(shop.words() if words == ["deploy=process"] else words)], tmp_path / "trial-0")
+    server = case.deployer.start(case.order)
+    started = server.started
+    assert started is not None
+    [process] = [process for process in snapshot() if process.pid == started.pid]
+    server.stop()
+    assert process.trial == tmp_path / "trial-0"
+    assert (process.start_ticks, process.session) == (started.start_ticks, started.pid)
+    assert process.temp == started.scratch
+    assert started.boot_id == boot_id()
+    assert not started.scratch.exists()
+
+
+def test_an_engine_inherits_the_locks_of_its_gpus(tmp_path: Path) -> None:
+    """A dead controller does not free a GPU on which its engine runs, and its cores are the lease's."""
+    case = case_of(Shop(tmp_path).words(), tmp_path / "trial-0")
+    core = min(os.sched_getaffinity(0))
+    with (tmp_path / "gpu.lock").open("w") as lock:
+        lease = replace(case.order.lease, locks=(lock.fileno(),), cpus=(core,))
+        server = case.deployer.start(replace(case.order, lease=lease))
+        assert server.started is not None
+        [process] = [process for process in snapshot() if process.pid == server.started.pid]
+        open_then, cores = open_files(process), os.sched_getaffinity(process.pid)
+        server.stop()
+    assert tmp_path / "gpu.lock" in open_then
+    assert cores == {core}
 
 
 def test_an_unknown_deployer_names_the_known_ones() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import threading
 from datetime import datetime, timezone
 from pathlib import Path
@@ -59,6 +60,22 @@ def test_a_torn_line_of_a_killed_writer_is_passed_over(tmp_path: Path) -> None:
     with journal.path.open("a") as file:
         file.write('{"v": 1, "event": "meas')
     Journal(tmp_path, sweep="s").write("sweep_finished")
+    assert [event["event"] for event in read(journal.path)] == ["sweep_started", "sweep_finished"]
+
+
+def test_a_line_that_a_full_disk_tore_spoils_no_later_one(tmp_path: Path) -> None:
+    """When there is room again, what is written then can be read."""
+    journal = Journal(tmp_path, sweep="s")
+    journal.write("sweep_started")
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (journal.path.stat().st_size + 10, most))
+    try:
+        with pytest.raises(InfrastructureError, match="No space left on device"):
+            journal.write("trial_started", trial=0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+    journal.write("sweep_finished")
+    assert len(journal.path.read_text().splitlines()) == 3
     assert [event["event"] for event in read(journal.path)] == ["sweep_started", "sweep_finished"]
 
 

@@ -25,7 +25,7 @@ from autotune.sweep import Settings, Sweep
 from autotune.track.mirror import MlflowMirror
 from autotune.track.mlflow import Store
 from hydra_plugins.autotune_launchers._scheduler import Scheduler
-from tests.test_sweep import until
+from tests.shop import until
 
 TABLE = Path(__file__).parents[1] / "data" / "replay.csv"
 BASE = ["deploy=replay", f"deploy.table={TABLE}", "gpus=h100_8x", "workload=demo"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 TABLE = Path(__file__).parents[1] / "data" / "replay.csv"
 BASE = ["deploy=replay", f"deploy.table={TABLE}", "gpus=h100_8x", "workload=demo", "gpus.usd_per_hour=3.6"]
+COUNTS = "select count(*) from params union all select count(*) from metrics"
 
 
 @pytest.fixture(scope="module")
@@ -161,3 +163,24 @@ def test_a_store_that_is_away_costs_a_warning_and_is_caught_up(
     runs = found.search_runs([experiment.experiment_id])
     assert sorted(run.info.run_name or "" for run in runs) == ["tp2", "tp4"]
     assert sorted(run.data.tags["autotune.best"] for run in runs) == ["false", "true"]
+
+
+def test_a_run_of_a_killed_writer_is_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed between a run and its parameters, or before the run's end: nothing is missing or there twice."""
+    from mlflow.tracking import MlflowClient
+
+    monkeypatch.chdir(tmp_path)
+    assert main([*BASE, "sweep.name=k", "parallel=tp2"]) == 0
+    path = tmp_path / "mlruns" / "mlflow.db"
+    with sqlite3.connect(path) as store:
+        counts = store.execute(COUNTS).fetchall()
+        store.execute("delete from params")
+        store.execute("update runs set status = 'RUNNING', end_time = null")
+    store.close()
+    assert main([*BASE, "sweep.name=k", "parallel=tp2", "sweep.resume=true"]) == 0
+    with sqlite3.connect(path) as store:
+        again = store.execute(COUNTS).fetchall()
+    store.close()
+    [run] = MlflowClient(tracking_uri=f"sqlite:///{path}").search_runs(["1"])
+    assert run.info.status == "FINISHED"
+    assert again == counts

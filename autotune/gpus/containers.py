@@ -1,0 +1,52 @@
+"""GPUs that running containers hold, by their labels; for a host that has Docker."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+LABEL = "autotune.gpus"
+"""Label of a container that holds GPUs: their UUIDs, joined by commas."""
+
+SOCKET = Path("/var/run/docker.sock")
+AGAIN_S = 1.0  # an answer is good for so long: the pool asks several times a second
+TIMEOUT_S = 5
+
+
+class ContainerGpus:
+    """Asks the Docker daemon, if there is one. What it does not answer is unknown, and holds nothing."""
+
+    def __init__(self, *, tell: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
+        self._tell, self._clock = tell, clock
+        self._answer: frozenset[str] = frozenset()
+        self._asked_s: float | None = None
+        self._told = False
+
+    def __call__(self) -> frozenset[str]:
+        """Return the UUIDs of the GPUs that running containers are labelled with."""
+        if "DOCKER_HOST" not in os.environ and not SOCKET.exists():
+            return frozenset()
+        if self._asked_s is None or self._clock() - self._asked_s >= AGAIN_S:
+            self._answer = self._ask()
+            self._asked_s = self._clock()
+        return self._answer
+
+    def _ask(self) -> frozenset[str]:
+        from docker import DockerClient
+        from docker.errors import DockerException
+        from requests.exceptions import RequestException
+
+        try:
+            client = DockerClient.from_env(timeout=TIMEOUT_S)
+            try:
+                found = client.containers.list(filters={"label": LABEL, "status": "running"})
+                return frozenset(uuid for each in found for uuid in each.labels[LABEL].split(",") if uuid)
+            finally:
+                client.close()
+        except (DockerException, RequestException) as error:
+            if not self._told:
+                self._told = True
+                self._tell(f"Docker does not answer, GPUs of its containers are not seen: {error}")
+            return self._answer

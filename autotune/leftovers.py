@@ -1,0 +1,153 @@
+"""What controllers that were killed left behind: found by labels, sessions and starts, never by a name.
+
+Every process of a trial has two labels in its environment, the trial's folder and the controller, and
+its descendants inherit them. One that cleared its environment is found by its session: that of a
+process with the labels, or the one that the journal's `server_started` names.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from autotune import ownership, scratch
+from autotune.process_table import GONE, Process, ancestors, boot_id, end, runs, snapshot, stat_of
+from autotune.track.journal import NAME, read
+from autotune.track.state import TrialState, state_of
+
+ROUNDS = 5  # how often is looked again: processes may have started others meanwhile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leftover:
+    """What is left of one trial: `trial` is its folder, `scratch` its folders of temporary files."""
+
+    trial: Path
+    processes: tuple[Process, ...] = ()
+    scratch: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """What was found and ended, and the processes that run in spite of SIGKILL."""
+
+    found: tuple[Leftover, ...]
+    stubborn: tuple[Process, ...]
+
+    def __str__(self) -> str:
+        processes = {(p.pid, p.start_ticks) for each in self.found for p in each.processes}
+        folders = {path for each in self.found for path in each.scratch}
+        trials = list(dict.fromkeys(each.trial.name for each in self.found))
+        parts = [_counted(len(processes), "process", "processes"), _counted(len(folders), "temporary folder")]
+        text = f"{' and '.join(filter(None, parts))} of {', '.join(trials)}"
+        pids = ", ".join(str(process.pid) for process in self.stubborn)
+        return f"{text}; still there after SIGKILL: process {pids}" if pids else text
+
+
+def of_sweep(folder: Path) -> list[Leftover]:
+    """Return what dead controllers left of one sweep; the caller owns it and has started nothing yet."""
+    return _left(snapshot(), {folder.resolve()})
+
+
+def of_dead_sweeps(outputs: Path, *, only: Collection[Path] = ()) -> list[Leftover]:
+    """Return what is left of sweeps that nobody works on: those that processes name, those in `outputs`.
+
+    With `only`, of the sweeps with these folders.
+    """
+    table = snapshot()  # before the locks: whoever begins now has the lock before the first process
+    named = {process.trial.parent for process in table if process.trial is not None}
+    here = {path.parent.resolve() for path in outputs.glob(f"*/{NAME}")}
+    wanted = {path.resolve() for path in only} or named | here
+    return _left(table, {folder for folder in wanted if not ownership.held(folder)})
+
+
+def clear(find: Callable[[], list[Leftover]], grace_s: float) -> Ended:
+    """End what `find` returns, until that is nothing: SIGTERM, and SIGKILL after `grace_s`."""
+    found: list[Leftover] = []
+    stubborn: list[Process] = []
+    for _ in range(ROUNDS):
+        left = find()
+        found += left
+        stubborn = end([process for each in left for process in each.processes], grace_s)
+        if not left or stubborn:
+            break
+        for path in (path for each in left for path in each.scratch):
+            shutil.rmtree(path, ignore_errors=True)
+    return Ended(found=tuple(found), stubborn=tuple(stubborn))
+
+
+def _left(table: list[Process], folders: set[Path]) -> list[Leftover]:
+    """One for each trial of `folders` with anything left, in the order of their folders."""
+    own = ancestors()
+    others = [process for process in table if process.pid not in own]
+    running = {folder / trial.queued["folder"]: trial for folder in folders for trial in _running(folder)}
+    busy = {p.trial for p in others if _controlled(p)}
+    labelled = {
+        process: process.trial
+        for process in others
+        if process.trial is not None and process.trial.parent in folders and process.trial not in busy
+    }
+    sessions = _sessions(labelled, others, {t: s for t, s in running.items() if t not in busy})
+    mine = labelled | {
+        process: sessions[process.session]
+        for process in others
+        if process.trial is None and process.session in sessions
+    }
+    trials = sorted({*mine.values(), *(trial for trial in running if trial not in busy)})
+    found = [_of_trial(trial, mine, running.get(trial)) for trial in trials]
+    return [each for each in found if each.processes or each.scratch]
+
+
+def _of_trial(trial: Path, mine: Mapping[Process, Path], state: TrialState | None) -> Leftover:
+    processes = sorted((p for p, named in mine.items() if named == trial), key=lambda p: p.pid)
+    recorded = [process.temp for process in processes if process.temp is not None]
+    if state is not None and state.server is not None:
+        recorded.append(Path(state.server["scratch"]))
+    folders = scratch.left_of(trial, recorded=recorded)
+    return Leftover(trial=trial, processes=tuple(processes), scratch=tuple(sorted(folders)))
+
+
+def _running(folder: Path) -> list[TrialState]:
+    """The trials that the journal of a sweep leaves without an end."""
+    try:
+        state = state_of(read(folder / NAME))
+    except OSError:
+        return []
+    return [trial for trial in state.trials.values() if trial.status == "running"]
+
+
+def _sessions(
+    labelled: Mapping[Process, Path], others: Iterable[Process], running: Mapping[Path, TrialState]
+) -> dict[int, Path]:
+    """Sessions that are a trial's as a whole: their leader is the trial's, or gone and a member is."""
+    there = {(process.pid, process.start_ticks) for process in others}
+    leaders = {process.pid for process in labelled}
+    found = {
+        process.session: trial
+        for process, trial in labelled.items()
+        if process.session in leaders or _is_gone(process.session)
+    }
+    boot = boot_id()
+    for trial, state in running.items():
+        server = state.server
+        if server and server["boot_id"] == boot and (server["pid"], server["start_ticks"]) in there:
+            found[server["pid"]] = trial
+    return {session: trial for session, trial in found.items() if session not in {0, os.getsid(0)}}
+
+
+def _is_gone(pid: int) -> bool:
+    stat = stat_of(pid)
+    return stat is None or stat.state in GONE
+
+
+def _controlled(process: Process) -> bool:
+    """Whether the controller that it names runs, with or without the folder."""
+    pid, _, start_ticks = (process.controller or "").partition(".")
+    return pid.isdigit() and start_ticks.isdigit() and runs(int(pid), int(start_ticks))
+
+
+def _counted(number: int, one: str, many: str = "") -> str:
+    return f"{number} {one if number == 1 else many or one + 's'}" if number else ""
