@@ -10,18 +10,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from autotune import __version__, leftovers, ownership
 from autotune.deploy import create_deployer
 from autotune.errors import ConfigError, InfrastructureError
-from autotune.gpus.forecast import Expected
 from autotune.gpus.leasing import pool_for
 from autotune.plan.expand import Checkpoints, Identity, identity
 from autotune.plan.resolve import resolve
 from autotune.records import Candidate, Inventory, InventoryKind, Lease, Outcome, Plan, Status
 from autotune.schema import Config, config_from
 from autotune.track.durations import Durations
+from autotune.track.files import ConfigText, keep
 from autotune.track.journal import NAME, Journal, read
 from autotune.track.records import finished_record, plan_record, trial_params
 from autotune.track.state import SweepState, TrialState, state_of
@@ -82,6 +80,7 @@ class Sweep:
         self.journal.follow(self.state.apply)
         self._by_identity = {trial.identity: trial.number for trial in self.state.latest()}
         self._seen: set[Identity] = set()
+        self._text = ConfigText()
         self._checkpoint = Checkpoints(settings.env)
         self._next = max(self.state.trials, default=-1) + 1
         self._guard = threading.Lock()
@@ -176,10 +175,6 @@ class Sweep:
         """Return what is known of a trial."""
         return self.state.trials[number]
 
-    def expected(self, number: int) -> Expected | None:
-        """Return how long a queued trial will take, as far as others like it tell."""
-        return self.durations.expected(self.state.trials[number].queued)
-
     def _beginning(self) -> dict[str, Any]:
         """What must stay the same over the whole sweep, or its trials could not be compared."""
         config, inventory = self.settings.config, self.settings.inventory
@@ -210,7 +205,7 @@ class Sweep:
         )
         record = plan_record(plan)
         keep(folder / "plan.json", json.dumps(record, indent=1))
-        keep(folder / "config.yaml", to_yaml(dict(candidate.config)))
+        keep(folder / "config.yaml", self._text(candidate.config))
         params = trial_params(candidate, config, plan, self.settings.inventory)
         self.journal.write(
             "trial_queued",
@@ -243,21 +238,6 @@ def label_of(candidate: Candidate, varied: Sequence[str]) -> str:
 
 def _label(key: str, value: str) -> str:
     return f"{key.rpartition('.')[2]}={value}" if "." in key else value
-
-
-def to_yaml(content: Any) -> str:
-    """Return plain data as YAML, by libyaml where it is there: ten times as fast."""
-    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-    return str(yaml.dump(content, Dumper=dumper, sort_keys=False))
-
-
-def keep(path: Path, text: str) -> None:
-    """Write a file of the sweep. Raises: InfrastructureError if it cannot be written."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    except OSError as error:
-        raise InfrastructureError(f"cannot write {path}: {error.strerror}") from error
 
 
 def _earlier(settings: Settings) -> SweepState:

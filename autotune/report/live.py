@@ -171,8 +171,9 @@ class PlainView:
             self.say(text)
 
     def say(self, text: str) -> None:
-        """Print a line with the time of day."""
-        self._out.print(f"{time.strftime('%H:%M:%S')} {escape(text)}", soft_wrap=True)
+        """Print a line with the time of day, in one piece: other threads print too."""
+        self._out.file.write(f"{time.strftime('%H:%M:%S')} {text}\n")
+        self._out.file.flush()
 
     def start(self) -> None:
         """Nothing to prepare."""

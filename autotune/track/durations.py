@@ -19,9 +19,11 @@ EARLIER = 20
 
 ONE = 0.2  # spread of the same engine under the same traffic, known from one trial
 FEW = 3  # trials of a layout before their mean says something
+GROWN = 1.1
 LEAST = 0.05  # no two trials are as alike as a few happened to be
 
 Event = Mapping[str, Any]
+Alike = tuple[Hashable, ...]
 
 
 class Durations:
@@ -34,6 +36,7 @@ class Durations:
         self._queued: dict[int, Event] = {}
         self._began: dict[int, datetime] = {}
         self._seconds: defaultdict[Hashable, list[float]] = defaultdict(list)
+        self._known: dict[Hashable, tuple[int, Expected]] = {}  # from how many trials
         self._own: list[float] = []
 
     @property
@@ -54,13 +57,21 @@ class Durations:
             self._take(event)
         self._queued, self._began = {}, {}
 
-    def expected(self, queued: Event) -> Expected | None:
-        """Return how long a trial will take, by its `trial_queued`; None if nothing like it has ended."""
-        for level, key in enumerate(_keys(queued)):
+    def expected(self, alike: Alike) -> Expected | None:
+        """Return how long a trial will take (see `alike`); None if nothing like it has ended."""
+        for level, key in enumerate(alike):
             seconds = self._seconds.get(key, ())
             if len(seconds) >= (1 if level == 0 else FEW):
-                return _expected(seconds, ONE if level == 0 else LEAST)
+                return self._reckoned(key, seconds, ONE if level == 0 else LEAST)
         return None
+
+    def _reckoned(self, key: Hashable, seconds: Sequence[float], least: float) -> Expected:
+        """Reckon anew when a tenth more trials have ended: all that wait are looked up again then."""
+        count, known = self._known.get(key, (0, None))
+        if known is None or len(seconds) > GROWN * count:
+            known = _expected(seconds, least)
+            self._known[key] = (len(seconds), known)
+        return known
 
     def _take(self, event: Event) -> float | None:
         kind, number = event["event"], event.get("trial")
@@ -72,7 +83,7 @@ class Durations:
             began, queued = self._began.pop(number), self._queued.pop(number)
             if event["status"] != "interrupted":
                 seconds = max((_time(event) - began).total_seconds(), 0.001)
-                for key in _keys(queued):
+                for key in alike(queued):
                     self._seconds[key].append(seconds)
                 return seconds
         return None
@@ -84,8 +95,8 @@ def newest_journals(outputs: Path, but: Path) -> list[Path]:
     return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)[:EARLIER]
 
 
-def _keys(queued: Event) -> tuple[Hashable, ...]:
-    """What must be alike: first the engine and its traffic, then layout and model under such a workload."""
+def alike(queued: Event) -> Alike:
+    """Return by what trials are alike: engine and traffic, else layout and model, else model and GPUs."""
     params = queued["params"]
     shared = tuple(params.get(name) for name in ("model.path", "workload", "workload.loads", "deploy"))
     layout = tuple(sorted((k, v) for k, v in params.items() if k.startswith("parallel.")))

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from autotune.track.durations import EARLIER, Durations, newest_journals
+from autotune.track.durations import EARLIER, Alike, Durations, alike, newest_journals
 
 
 def queued(trial: int, *, signature: str = "s", tp: int = 1, loads: str = "[1]") -> dict[str, Any]:
@@ -25,6 +25,11 @@ def queued(trial: int, *, signature: str = "s", tp: int = 1, loads: str = "[1]")
         "deploy": "process",
     }
     return {"event": "trial_queued", "trial": trial, "plan": {"signature": signature}, "params": params}
+
+
+def like(trial: int, **kinds: Any) -> Alike:
+    """What a trial is like."""
+    return alike(queued(trial, **kinds))
 
 
 def lived(trial: int, seconds: int, status: str = "measured", **kinds: Any) -> list[dict[str, Any]]:
@@ -48,13 +53,13 @@ def told(*events: dict[str, Any]) -> Durations:
 def test_nothing_is_known_at_first() -> None:
     """Neither a mean nor an expectation."""
     durations = told(queued(0))
-    assert (durations.mean_s, durations.expected(queued(0))) == (None, None)
+    assert (durations.mean_s, durations.expected(like(0))) == (None, None)
 
 
 def test_the_same_engine_under_the_same_traffic() -> None:
     """One trial is enough, and no other layout counts."""
     durations = told(*lived(0, 10, signature="a"), *lived(1, 50, signature="b"))
-    known = durations.expected(queued(9, signature="a"))
+    known = durations.expected(like(9, signature="a"))
     assert known is not None
     assert (known.mean_s, known.spread) == (10.0, 0.2)
 
@@ -62,8 +67,8 @@ def test_the_same_engine_under_the_same_traffic() -> None:
 def test_the_layout_and_model() -> None:
     """Three trials are enough, and their spread says how much the mean is worth."""
     three = [*lived(0, 10, signature="a"), *lived(1, 20, signature="b"), *lived(2, 40, signature="c")]
-    assert told(*three[:6]).expected(queued(9, signature="x")) is None
-    known = told(*three).expected(queued(9, signature="x"))
+    assert told(*three[:6]).expected(like(9, signature="x")) is None
+    known = told(*three).expected(like(9, signature="x"))
     assert known is not None
     assert known.mean_s == pytest.approx(70 / 3)
     assert known.spread == pytest.approx(math.log(2) * math.sqrt(2 / 3))
@@ -73,7 +78,7 @@ def test_the_layout_and_model() -> None:
 def test_another_layout_or_another_traffic_says_nothing(other: dict[str, Any]) -> None:
     """Durations depend on both."""
     durations = told(*lived(0, 10), *lived(1, 10), *lived(2, 10))
-    assert durations.expected(queued(9, signature="x", **other)) is None
+    assert durations.expected(like(9, signature="x", **other)) is None
 
 
 def test_the_mean_is_of_this_sweep_and_counts_failures(tmp_path: Path) -> None:
@@ -86,7 +91,7 @@ def test_the_mean_is_of_this_sweep_and_counts_failures(tmp_path: Path) -> None:
     for event in [*lived(0, 10), *lived(1, 20, "failed"), *lived(2, 59, "interrupted")]:
         durations.follow(event)
     assert durations.mean_s == 15.0
-    known = durations.expected(queued(9, signature="old"))
+    known = durations.expected(like(9, signature="old"))
     assert known is not None
     assert known.mean_s == 50.0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
@@ -16,7 +17,11 @@ from autotune.errors import ConfigError
 from autotune.plan.rules import value_problems
 from autotune.records import Candidate
 from autotune.schema import config_from
-from autotune.sweep import Admission, keep, to_yaml
+from autotune.sweep import Admission
+from autotune.track.files import ConfigText, keep, to_yaml
+
+OF_A_JOB = ("job", "overrides", "runtime")
+"""The parts of Hydra's own node that differ from job to job."""
 
 
 def compose_job(
@@ -37,17 +42,31 @@ def check_jobs(candidates: Sequence[Candidate]) -> None:
         raise ConfigError(list(dict.fromkeys(problems)))
 
 
-def write_hydra_files(master: Any, candidate: Candidate, number: int, folder: Path) -> None:
-    """Write `.hydra/` as Hydra's own launchers do."""
-    own: Any = OmegaConf.to_container(OmegaConf.masked_copy(master, ["hydra"]), enum_to_str=True)
-    hydra = own["hydra"]
-    hydra["job"] |= {"num": number, "id": str(number)}
-    hydra["overrides"]["task"] = list(candidate.overrides)
-    hydra["runtime"]["choices"] |= dict(candidate.choices)
-    hydra["runtime"]["output_dir"] = str(folder.resolve())
-    files = {"config": dict(candidate.config), "hydra": own, "overrides": list(candidate.overrides)}
-    for name, content in files.items():
-        keep(folder / ".hydra" / f"{name}.yaml", to_yaml(content))
+class HydraFiles:
+    """Writes `.hydra/` of each job as Hydra's own launchers do; what jobs share is written out once."""
+
+    def __init__(self, master: Any) -> None:
+        own: Any = OmegaConf.to_container(OmegaConf.masked_copy(master, ["hydra"]), enum_to_str=True)
+        self._hydra = own["hydra"]
+        shared = {key: value for key, value in self._hydra.items() if key not in OF_A_JOB}
+        self._shared = indent(to_yaml(shared), "  ")
+        self._text = ConfigText()
+
+    def write(self, candidate: Candidate, number: int, folder: Path) -> None:
+        """Write the files of one job."""
+        hydra, overrides = self._hydra, list(candidate.overrides)
+        own = {
+            "job": {**hydra["job"], "num": number, "id": str(number)},
+            "overrides": {**hydra["overrides"], "task": overrides},
+            "runtime": {
+                **hydra["runtime"],
+                "choices": {**hydra["runtime"]["choices"], **candidate.choices},
+                "output_dir": str(folder.resolve()),
+            },
+        }
+        keep(folder / ".hydra" / "config.yaml", self._text(candidate.config))
+        keep(folder / ".hydra" / "hydra.yaml", f"hydra:\n{self._shared}{indent(to_yaml(own), '  ')}")
+        keep(folder / ".hydra" / "overrides.yaml", to_yaml(overrides))
 
 
 def job_return(config: DictConfig, overrides: list[str], admission: Admission) -> JobReturn:

@@ -7,11 +7,12 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from autotune.gpus.packing import Policy, Waiting
 from autotune.records import Candidate, Failure, Lease, Outcome, Status
 from autotune.sweep import Admission, Sweep
+from autotune.track.durations import Alike, Durations, alike
 from autotune.trial import Job
 
 POLL_S = 0.2  # how often GPUs that somebody else holds are looked at again
@@ -25,12 +26,28 @@ class Finished:
     outcome: Outcome
 
 
+@dataclass(slots=True)
+class _Waits:
+    """A job that waits; what it is like tells how long it may take."""
+
+    job: Job
+    alike: Alike
+    item: Waiting
+
+    def as_of(self, durations: Durations) -> Waiting:
+        """Return it with what is expected of it by now."""
+        expected = durations.expected(self.alike)
+        if expected is not self.item.expected:
+            self.item = replace(self.item, expected=expected)
+        return self.item
+
+
 class Scheduler:
     """Runs the trials of a sweep side by side, each in a thread that waits on its processes."""
 
     def __init__(self, sweep: Sweep) -> None:
         self._sweep = sweep
-        self._waiting: dict[int, tuple[Job, float]] = {}  # by trial; since when it waits
+        self._waiting: dict[int, _Waits] = {}  # by trial
         self._running: dict[int, threading.Thread] = {}
         self._ended: queue.SimpleQueue[Finished | BaseException] = queue.SimpleQueue()
         self._guard = threading.RLock()
@@ -94,8 +111,12 @@ class Scheduler:
         admission = self._sweep.admit(candidate)
         if admission.job is not None:
             with self._guard:
-                self._waiting[admission.job.number] = (admission.job, time.monotonic())
+                self._waiting[admission.job.number] = self._waits(admission.job)
         return admission
+
+    def _waits(self, job: Job) -> _Waits:
+        queued = self._sweep.trial(job.number).queued
+        return _Waits(job, alike(queued), Waiting(trial=job.number, gpus=job.width, since_s=time.monotonic()))
 
     def _pending(self) -> bool:
         with self._guard:
@@ -110,16 +131,13 @@ class Scheduler:
             launcher = self._sweep.settings.config.launcher
             policy = Policy(known=self._known, overtake=launcher.overtake, island_wait=launcher.island_wait)
             durations = self._sweep.durations
-            waiting = [
-                Waiting(trial=n, gpus=job.width, since_s=since_s, expected=self._sweep.expected(job.number))
-                for n, (job, since_s) in self._waiting.items()
-            ]
+            waiting = [waits.as_of(durations) for waits in self._waiting.values()]
             for lease in self._sweep.pool.grant(waiting, policy, mean_s=durations.mean_s):
                 self._start(lease)
             self._refuse_what_cannot_start()
 
     def _start(self, lease: Lease) -> None:
-        job, _ = self._waiting.pop(lease.trial)
+        job = self._waiting.pop(lease.trial).job
         thread = threading.Thread(target=self._run, args=(job, lease), name=f"trial-{job.number}")
         self._running[job.number] = thread
         thread.start()
@@ -143,9 +161,9 @@ class Scheduler:
         """Fail what needs GPUs that were set aside, and what waits too long for GPUs of others."""
         usable, aside = self._sweep.pool.usable(), "; ".join(self._sweep.pool.set_aside())
         reasons = {
-            job.number: f"needs {job.width} GPUs, {usable} can be used: {aside}"
-            for job, _ in self._waiting.values()
-            if job.width > usable
+            number: f"needs {waits.item.gpus} GPUs, {usable} can be used: {aside}"
+            for number, waits in self._waiting.items()
+            if waits.item.gpus > usable
         }
         limit_s, idle_s = self._sweep.settings.config.launcher.acquire_timeout_s, self._idle_s()
         if limit_s is not None and idle_s > limit_s:
@@ -155,7 +173,7 @@ class Scheduler:
             self._told = True
             self._sweep.tell("waiting for GPUs that other processes hold")
         for number, reason in reasons.items():
-            self._refuse(self._waiting[number][0], reason)
+            self._refuse(self._waiting[number].job, reason)
 
     def _idle_s(self) -> float:
         """Seconds for which trials have waited while none of ours was running."""

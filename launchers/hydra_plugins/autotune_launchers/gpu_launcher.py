@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from autotune.records import Candidate
     from autotune.sweep import Admission
+    from hydra_plugins.autotune_launchers._jobs import HydraFiles
     from hydra_plugins.autotune_launchers._scheduler import Finished, Scheduler
 
 register()
@@ -32,6 +33,7 @@ class GpuLauncher(Launcher):
         self._config: Any = None
         self._context: Any = None
         self._scheduler: Scheduler | None = None
+        self._files: HydraFiles | None = None
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Keep what composing a job needs; the task function is for launchers that run jobs alone."""
@@ -86,8 +88,9 @@ class GpuLauncher(Launcher):
         ]
 
     def _write_files(self, admission: Admission) -> None:
-        from hydra_plugins.autotune_launchers._jobs import write_hydra_files
+        from hydra_plugins.autotune_launchers._jobs import HydraFiles
 
         job = admission.job
         if job is not None:
-            write_hydra_files(self._config, job.candidate, job.number, job.folder)
+            self._files = self._files or HydraFiles(self._config)
+            self._files.write(job.candidate, job.number, job.folder)
