@@ -73,6 +73,10 @@ class Shop:
             out, err = process.communicate(timeout=120)
         return process.returncode, out, err
 
+    def scratch(self) -> list[Path]:
+        """Temporary folders of engines; Python itself may leave a file where it is killed looking for a place."""
+        return sorted(self.temp.glob("autotune-*"))
+
     def events(self, sweep: str) -> list[dict[str, Any]]:
         """The journal of a sweep, empty before there is one."""
         path = self.folder / "outputs" / sweep / "journal.jsonl"

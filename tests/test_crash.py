@@ -44,7 +44,7 @@ def check_results(shop: Shop, labels: list[str]) -> None:
     assert collections.Counter(shop.tags("autotune.status"))["measured"] == len(labels)
     assert "running" not in shop.tags("autotune.status")
     assert shop.tags("autotune.best").count("true") == 1
-    assert (shop.labelled(), shop.left_over(), list(shop.temp.iterdir())) == ([], [], [])
+    assert (shop.labelled(), shop.left_over(), shop.scratch()) == ([], [], [])
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
@@ -106,7 +106,7 @@ def test_reap_lists_what_is_left_and_ends_it_when_told(shop: Shop) -> None:
         status, out, err = shop.run(["reap", "--yes", "outputs/s"])
         assert (status, err) == (0, "")
         assert re.search(r"ended: \d process(es)? and 1 temporary folder of trial-0", out)
-        assert (shop.labelled(), list(shop.temp.iterdir())) == ([], [])
+        assert (shop.labelled(), shop.scratch()) == ([], [])
         assert shop.events("s") == journal
         assert "nothing is left" in shop.run(["reap", "--yes", "outputs/s"])[1]
         assert shop.run([*words, RESUMED])[0] == 0
@@ -150,7 +150,7 @@ def test_a_killed_engine_is_a_failed_trial(key: str, values: str, moment: str, s
     assert process.returncode == 0
     assert [end["status"] for end in shop.finished("s")] == ["failed", "measured"]
     assert shop.finished("s")[0]["failure"]["kind"] == "engine_died"
-    assert (shop.labelled(), shop.left_over(), list(shop.temp.iterdir())) == ([], [], [])
+    assert (shop.labelled(), shop.left_over(), shop.scratch()) == ([], [], [])
 
 
 def test_a_fixed_port_that_a_dead_controller_holds_is_freed(shop: Shop) -> None:
@@ -178,7 +178,7 @@ def test_a_closed_terminal_ends_the_sweep_in_order(shop: Shop) -> None:
     assert [end["status"] for end in shop.finished("s")] == ["interrupted"]
     assert shop.seen("s", "sweep_finished")
     assert shop.tags("autotune.status") == ["interrupted"]
-    assert (shop.labelled(), shop.left_over(), list(shop.temp.iterdir())) == ([], [], [])
+    assert (shop.labelled(), shop.left_over(), shop.scratch()) == ([], [], [])
     assert shop.run([*words, RESUMED])[0] == 0
     check_results(shop, LABELS)
 
