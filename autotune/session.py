@@ -95,6 +95,8 @@ def _run(hydra: Hydra, sweep: Sweep, prepared: Prepared, *, multirun: bool, conf
     launch = hydra.multirun if multirun else hydra.run
     try:
         with _signals(sweep, view):
+            for note in sweep.settings.inventory.notes:
+                view.say(note)
             sweep.begin()
             launch(config_name=config_name, task_function=_task, overrides=overrides)
             if sweep.broken is not None:

@@ -1,7 +1,8 @@
 """Interrupts sweeps on simulated engines at random moments and resumes them: `soak.py COUNT [SEED]`.
 
-By turns with Ctrl-C and with kill -9. After a Ctrl-C nothing of the sweep may be left; after the resume
-every candidate is measured exactly once, in the journal and in MLflow, and nothing is left in any case.
+COUNT times with Ctrl-C and COUNT times with kill -9, by turns. After a Ctrl-C nothing of the sweep may be
+left; after the resume every candidate is measured exactly once, in the journal and in MLflow, and nothing is
+left in any case.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ def main(count: int, seed: int) -> int:
     """Return how many rounds went wrong."""
     chance = random.Random(seed)  # noqa: S311  (moments, not secrets)
     wrong = 0
-    for number in range(count):
+    rounds = len(SENT) * count
+    for number in range(rounds):
         moment_s = chance.uniform(0.5, 10.0)
         sent = SENT[number % len(SENT)]
         with tempfile.TemporaryDirectory() as folder:
@@ -39,7 +41,7 @@ def main(count: int, seed: int) -> int:
         wrong += bool(problems)
         told = "; ".join(problems) or "ok"
         print(f"round {number}: {sent.name} after {moment_s:.1f} s, {last}: {told}", flush=True)
-    print(f"{count - wrong} of {count} rounds went well (seed {seed})")
+    print(f"{rounds - wrong} of {rounds} rounds went well (seed {seed})")
     return wrong
 
 

@@ -41,8 +41,8 @@ class ContainerGpus:
         try:
             client = DockerClient.from_env(timeout=TIMEOUT_S)
             try:
-                found = client.containers.list(filters={"label": LABEL, "status": "running"})
-                return frozenset(uuid for each in found for uuid in each.labels[LABEL].split(",") if uuid)
+                found = client.api.containers(filters={"label": LABEL, "status": "running"})
+                return frozenset(uuid for each in found for uuid in each["Labels"][LABEL].split(",") if uuid)
             finally:
                 client.close()
         except (DockerException, RequestException) as error:

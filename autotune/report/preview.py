@@ -41,6 +41,8 @@ def render_preview(
     out.print(_counted(asked))
     _reasons(out, asked.entries, every=every)
     _notes(out, asked.entries, every=every)
+    for note in asked.inventory.notes:
+        out.print(f"note: {escape(note)}", soft_wrap=True)
     if here:
         out.print("[yellow]a run here would be refused:[/]")
         for problem in here:
