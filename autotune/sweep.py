@@ -86,7 +86,7 @@ class Sweep:
         self._checkpoint = Checkpoints(settings.env)
         self._next = max(self.state.trials, default=-1) + 1
         self._guard = threading.Lock()
-        self.pool = _pool(settings, tell=lambda text: self.tell(text))  # noqa: PLW0108  (who watches comes later)
+        self.pool = create_pool(settings, tell=lambda text: self.tell(text))  # noqa: PLW0108  (who watches comes later)
         self.durations = Durations()
         for journal in settings.earlier:
             self.durations.learn(journal)
@@ -295,8 +295,8 @@ def _own(folder: Path) -> Any:
     return file
 
 
-def _pool(settings: Settings, tell: Callable[[str], None]) -> GpuPool:
-    """The GPUs of this sweep; detected ones are locked for the whole host, declared ones within the sweep."""
+def create_pool(settings: Settings, tell: Callable[[str], None]) -> GpuPool:
+    """Return the GPUs of a sweep: detected ones are locked for the whole host, declared ones within it."""
     config, inventory = settings.config, settings.inventory
     alone = config.launcher.exclusive or config.deploy.url is not None or config.deploy.port is not None
     terms = Terms(
