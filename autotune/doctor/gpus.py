@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from autotune.doctor.finding import Finding, State
@@ -10,7 +11,6 @@ from autotune.gpus.busy import why_busy
 from autotune.gpus.locks import GpuLocks
 from autotune.gpus.nvml import DRIVER, read_statuses
 from autotune.records import Gpu, GpuStatus, Inventory, InventoryKind
-from autotune.survey import Survey
 
 WITHOUT_GPU = (
     "works without: plan with any gpus=PRESET, deploy=simulated gpus=h100_8x, gpus=cpu for engines on a CPU, "
@@ -18,19 +18,19 @@ WITHOUT_GPU = (
 )
 
 
-def gpu_findings(asked: Survey, locks: GpuLocks) -> list[Finding]:
-    """Return the GPUs that this configuration has, or why there are none and what works without."""
-    inventory = asked.inventory
-    if asked.no_gpus:
-        missing = [Finding(about="GPUs", text=text, state=State.MISSING) for text in asked.no_gpus]
-        return [*missing, Finding(about="GPUs", text=WITHOUT_GPU, state=State.NOTE)]
+def gpu_findings(inventory: Inventory, locks: GpuLocks, *, min_free_fraction: float) -> list[Finding]:
+    """Return what each GPU is, and for those that a driver has whether it is free now or who has it."""
     notes = [Finding(about="GPUs", text=note, state=State.NOTE) for note in inventory.notes]
     if inventory.kind is not InventoryKind.DETECTED:
         return [*(_assumed(gpu, inventory.kind) for gpu in inventory.gpus), *notes]
-    driver = DRIVER.version()
-    version = "does not tell its version" if driver is None else driver
-    found = _detected(inventory, locks, min_free_fraction=asked.config.gpus.min_free_fraction)
-    return [Finding(about="driver", text=f"NVIDIA {version}"), *found, *notes]
+    driver = Finding(about="driver", text=f"NVIDIA {DRIVER.version() or 'does not tell its version'}")
+    return [driver, *_detected(inventory, locks, min_free_fraction=min_free_fraction), *notes]
+
+
+def without_gpus(why: Sequence[str]) -> list[Finding]:
+    """Return why there are no GPUs, and what works without."""
+    missing = [Finding(about="GPUs", text=text, state=State.MISSING) for text in why]
+    return [*missing, Finding(about="GPUs", text=WITHOUT_GPU, state=State.NOTE)]
 
 
 def _assumed(gpu: Gpu, kind: InventoryKind) -> Finding:

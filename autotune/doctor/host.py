@@ -19,6 +19,7 @@ from autotune.plan.runtimes import RUNTIMES
 from autotune.prepare import MIN_FREE_MIB
 from autotune.schema import Config
 
+DOCKER_SOCKET = "unix:///var/run/docker.sock"
 DOCKER_TIMEOUT_S = 3
 STORE_TIMEOUT_S = 3.0
 
@@ -56,25 +57,33 @@ def _engine(name: str, config: Config) -> Finding:
 
 def docker_finding() -> Finding:
     """Return whether Docker's daemon answers, and whether this version of autotune could use it."""
-    import docker
     from docker.errors import DockerException
 
-    where = os.environ.get("DOCKER_HOST") or "its usual socket"
+    where = os.environ.get("DOCKER_HOST") or DOCKER_SOCKET
     try:
-        client = docker.from_env(timeout=DOCKER_TIMEOUT_S)
-        try:
-            client.ping()
-            text, state, fix = f"a daemon answers at {where}, API {client.api.api_version}", State.GOOD, ""
-        finally:
-            client.close()
-    except (DockerException, OSError) as error:  # of requests, which docker lets through, are OSErrors
-        state = State.NOTE if "docker" not in DEPLOYERS else State.MISSING
+        text, state, fix = f"a daemon answers at {where}, version {_daemon_version(where)}", State.GOOD, ""
+    except (DockerException, OSError) as error:  # those of requests, which docker lets through, are OSErrors
         denied = "Permission denied" in str(error)
         text = f"the daemon at {where} refuses this user" if denied else f"no daemon answers at {where}"
-        fix = "join the group docker" if denied else "start it, or set DOCKER_HOST"
+        state, fix = State.MISSING, "join the group docker" if denied else "start it, or set DOCKER_HOST"
     if "docker" not in DEPLOYERS:
+        state = State.NOTE
         fix = f"deploy=docker is not available in this version: choose {', '.join(DEPLOYERS)}"
     return Finding(about="docker", text=text, state=state, fix=fix)
+
+
+def _daemon_version(where: str) -> str:
+    """Ask without a version of the API, which only the answer tells. Raises: DockerException, OSError."""
+    import docker
+    from docker.constants import DEFAULT_DOCKER_API_VERSION
+
+    if where.startswith("unix://"):
+        Path(where.removeprefix("unix://")).stat()  # docker leaks a socket where there is no such file
+    client = docker.from_env(version=DEFAULT_DOCKER_API_VERSION, timeout=DOCKER_TIMEOUT_S)
+    try:
+        return str(client.api.version(api_version=False)["Version"])
+    finally:
+        client.close()
 
 
 def place_findings(config: Config) -> list[Finding]:

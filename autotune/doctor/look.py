@@ -8,7 +8,7 @@ from autotune import compose
 from autotune.benchmark import BENCHMARKS
 from autotune.cli import complain
 from autotune.doctor.finding import Finding, State
-from autotune.doctor.gpus import gpu_findings
+from autotune.doctor.gpus import gpu_findings, without_gpus
 from autotune.doctor.host import docker_finding, engine_findings, place_findings
 from autotune.errors import ConfigError
 from autotune.gpus.locks import GpuLocks
@@ -29,7 +29,7 @@ def run_doctor(
             if asked.problems:
                 return complain(asked.problems)
             findings = [
-                *gpu_findings(asked, locks or GpuLocks(LOCK_DIR)),
+                *_gpus(asked, locks or GpuLocks(LOCK_DIR)),
                 *engine_findings(hydra, asked.config, config_name),
                 docker_finding(),
                 Finding(about="load clients", text=f"{', '.join(BENCHMARKS)} (part of autotune)"),
@@ -40,6 +40,12 @@ def run_doctor(
         return complain(error.problems)
     render_findings(console(), findings)
     return 0
+
+
+def _gpus(asked: Survey, locks: GpuLocks) -> list[Finding]:
+    if asked.no_gpus:
+        return without_gpus(asked.no_gpus)
+    return gpu_findings(asked.inventory, locks, min_free_fraction=asked.config.gpus.min_free_fraction)
 
 
 def _a_run(asked: Survey) -> list[Finding]:

@@ -15,14 +15,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from autotune.benchmark.workload import loads_of
+from autotune.benchmark.traffic import measured_count
+from autotune.benchmark.workload import loads_of, traffic_of
 from autotune.deploy.protocol import Deployer
 from autotune.doctor.neighbour import Neighbour, Presence, now
 from autotune.records import Lease, Load, Outcome
 from autotune.schema import Config
 from autotune.trial import Job, Trial
 
-LONGER = 20  # times the subject's requests make a neighbour's load: it must outlast the subject's
+LONGER = (20, 1000)  # times the subject's requests make a neighbour's load, which must outlast the subject's
+PROMPTS_BYTES = 2**28  # about as much as the prompts of a neighbour may take
+BYTES_PER_TOKEN = 5  # of a prompt in common words
 REPEATS = 1000  # of a neighbour's load, should that be over all the same
 
 
@@ -155,11 +158,15 @@ def _at_one_load(config: Config, *, repeats: int) -> Config:
 
 
 def _without_end(config: Config) -> Config:
-    """The same load for a neighbour, for much longer."""
+    """The same load for a neighbour, for longer, as its prompts allow: clients make them beforehand."""
     alike = _at_one_load(config, repeats=REPEATS)
+    requests = measured_count(traffic_of(alike.workload), load_of(config))
+    least, most = LONGER
+    fitting = PROMPTS_BYTES // (requests * alike.workload.input_tokens * BYTES_PER_TOKEN)
+    times = max(least, min(most, fitting))
     workload = replace(
         alike.workload,
-        min_requests=LONGER * alike.workload.min_requests,
-        requests_per_load=LONGER * alike.workload.requests_per_load,
+        min_requests=times * alike.workload.min_requests,
+        requests_per_load=times * alike.workload.requests_per_load,
     )
     return replace(alike, workload=workload)
