@@ -29,6 +29,7 @@ PASSED_ON = (
 HELP = """\
 usage: python -m autotune [-m] [--config-dir DIR] [OVERRIDE ...]
        python -m autotune plan [-m] [--all] [--diff] [--json] [OVERRIDE ...]
+       python -m autotune doctor [--interference [--pairs N]] [OVERRIDE ...]
        python -m autotune ui [--port N] [tracking.uri=URI]
        python -m autotune reap [--yes] [outputs/SWEEP ...]
 
@@ -37,6 +38,7 @@ autotune finds the inference-engine configuration that serves best, and proves i
   python -m autotune OVERRIDE...         one trial
   python -m autotune -m OVERRIDE...      a sweep: comma-separated values span the grid
   python -m autotune plan [-m] ...       what would run, and why the rest would not; starts nothing
+  python -m autotune doctor              what is found here, and the fix for each thing missing
   python -m autotune ui                  the MLflow UI on the right store
   python -m autotune reap                what sweeps that were killed left running, listed
 
@@ -46,6 +48,9 @@ options:
   --config-name NAME  another root configuration than `config`
   --all, --diff       plan: every candidate; only the arguments that differ between them
   --json              plan: JSON on standard output
+  --interference      doctor: measure one configuration alone and beside copies of itself: what
+                      neighbours cost, and whether launcher.exclusive=true is worth its time
+  --pairs N           doctor: so many measurements alone and beside (5; at least 3)
   --yes               reap: end what is listed
   --cfg job           show the composed configuration instead of running
   --hydra-help        Hydra's own options
@@ -184,6 +189,30 @@ def _ui(words: list[str]) -> int:
     return 0 if problem is None else complain([problem])
 
 
+def _doctor(words: list[str]) -> int:
+    parser = _experiment_parser()
+    parser.add_argument("--interference", action="store_true")
+    parser.add_argument("--pairs", type=int)
+    known, rest = _split(parser, words)
+    if known.multirun:
+        return complain(["doctor looks at one configuration: leave out -m"])
+    if not known.interference:
+        if known.pairs is not None:
+            return complain(["--pairs goes with doctor --interference"])
+        from autotune.doctor.look import run_doctor
+
+        return run_doctor(rest, config_dir=known.config_dir, config_name=known.config_name)
+    from autotune.doctor.interference import run_interference
+
+    return run_interference(
+        rest,
+        pairs=5 if known.pairs is None else known.pairs,
+        config_dir=known.config_dir,
+        config_name=known.config_name,
+        command=("python", "-m", "autotune", "doctor", *words),
+    )
+
+
 def _reap(words: list[str]) -> int:
     from autotune.reap import run_reap
 
@@ -193,7 +222,7 @@ def _reap(words: list[str]) -> int:
     return run_reap([Path(name) for name in folders], end=known.yes)
 
 
-COMMANDS = {"plan": _plan, "ui": _ui, "reap": _reap}
+COMMANDS = {"plan": _plan, "doctor": _doctor, "ui": _ui, "reap": _reap}
 
 
 def _unknown_command(word: str) -> int:

@@ -4,29 +4,26 @@ from __future__ import annotations
 
 import os
 import shlex
-import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import datetime
-from types import FrameType
-from typing import Any
 
 import hydra as hydra_module
 from hydra._internal.hydra import Hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from autotune import compose, processes
+from autotune import compose
 from autotune.active import activate, active
 from autotune.cli import complain
 from autotune.errors import ConfigError, InfrastructureError
 from autotune.places import OUTPUTS, conf_dir
 from autotune.prepare import Prepared, prepare, unused_name
-from autotune.report.live import LiveView, PlainView, create_view
+from autotune.report.live import create_view
 from autotune.report.render import console, render
 from autotune.schema import Direction
 from autotune.score.ranking import Ranking, rank
+from autotune.signals import ending_in_order
 from autotune.sweep import Settings, Sweep
 from autotune.track.durations import newest_journals
 from autotune.track.mirror import MlflowMirror
@@ -94,7 +91,7 @@ def _run(hydra: Hydra, sweep: Sweep, prepared: Prepared, *, multirun: bool, conf
     overrides = [*prepared.overrides, f"++sweep.name={sweep.settings.name}"]
     launch = hydra.multirun if multirun else hydra.run
     try:
-        with _signals(sweep, view):
+        with ending_in_order(sweep.stop, view.say):
             for note in sweep.settings.inventory.notes:
                 view.say(note)
             sweep.begin()
@@ -166,24 +163,3 @@ def _shown(store: Store, problem: str | None) -> str:
     if store.local:
         return f"python -m autotune ui   (mlruns/mlflow.db, experiment {store.experiment})"
     return f"{store.uri}, experiment {store.experiment}"
-
-
-@contextmanager
-def _signals(sweep: Sweep, view: LiveView | PlainView) -> Iterator[None]:
-    """The first Ctrl-C (or SIGTERM, or a closed terminal) ends the sweep in order, the second at once."""
-
-    def handle(_number: int, _frame: FrameType | None) -> None:
-        if sweep.stop.is_set():
-            processes.kill_all()
-            os._exit(130)
-        sweep.stop.set()
-        view.say("stopping: engines are ended, results are kept (again: at once)")
-
-    every = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    numbers = [n for n in every if signal.getsignal(n) is not signal.SIG_IGN]  # nohup stays nohup
-    before: dict[int, Any] = {number: signal.signal(number, handle) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -33,7 +33,7 @@ class ProcessDeployer:
         """Return what is missing: the engine's program, the model folder, the port, the URL."""
         if config.deploy.url is not None:
             return _url_problems(config.deploy.url)
-        program = _program_problems(plan.argv[0], config)
+        program = program_problems(plan.argv[0], config)
         return [*program, *_model_problems(config), *_port_problems(config)]
 
     def start(self, order: Order) -> Server:
@@ -203,14 +203,15 @@ def find_program(name: str, config: Config) -> Path | None:
     return next((place for place in places if os.access(place, os.X_OK)), None)
 
 
-def _program_problems(name: str, config: Config) -> list[str]:
+def program_problems(name: str, config: Config) -> list[str]:
+    """Return that the engine's program is missing, where it was looked for, and how to get it."""
     if find_program(name, config) is not None:
         return []
     where = config.deploy.bin or f"{cache_dir() / 'engines'} and PATH"
+    made = "; sh scripts/real-engine prepares vLLM 0.32.0 for a CPU" if config.runtime.kind == "vllm" else ""
     return [
         f"runtime={config.runtime.kind}: no program {name!r} (version {config.runtime.version}) in {where}: "
-        "install the engine and set deploy.bin to its folder; sh scripts/real-engine prepares "
-        "vLLM 0.32.0 for a CPU"
+        f"install the engine and set deploy.bin to its folder{made}"
     ]
 
 

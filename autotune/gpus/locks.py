@@ -49,3 +49,35 @@ class GpuLocks:
         except OSError as error:
             raise InfrastructureError(f"cannot open the lock {path}: {error.strerror}") from error
         return descriptor
+
+    def is_held(self, uuid: str) -> bool:
+        """Whether somebody holds a GPU; nothing is written, and no lock is kept.
+
+        Raises: InfrastructureError if the lock cannot be looked at.
+        """
+        try:
+            descriptor = os.open(self.folder / f"{uuid}.lock", os.O_RDONLY | os.O_CLOEXEC)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError as error:
+            raise InfrastructureError(f"cannot open the lock of {uuid}: {error.strerror}") from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
+
+    def holders(self, uuid: str) -> tuple[int, ...]:
+        """Return the processes that have the lock open, as far as this user may see them."""
+        path = os.fspath((self.folder / f"{uuid}.lock").resolve())
+        found = {int(link.parts[2]) for link in Path("/proc").glob("[0-9]*/fd/*") if _leads_to(link, path)}
+        return tuple(sorted(found))
+
+
+def _leads_to(link: Path, path: str) -> bool:
+    try:
+        return os.readlink(link) == path  # noqa: PTH115  (a path object for each of thousands is slow)
+    except OSError:
+        return False

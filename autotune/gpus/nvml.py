@@ -73,6 +73,18 @@ class Driver:
             except nvml.NVMLError as error:
                 raise _failed("describing GPUs", error) from error
 
+    def version(self) -> str | None:
+        """Return the driver's version; None if there is no driver, or it does not tell."""
+        nvml = _pynvml()
+        with self._guard:
+            try:
+                if not self._started:
+                    self._start(nvml)
+                    self._list(nvml)
+                return str(nvml.nvmlSystemGetDriverVersion())
+            except nvml.NVMLError:
+                return None
+
     def statuses(self, uuids: Iterable[str]) -> dict[str, GpuStatus]:
         """Return how busy these GPUs are; all are lost if there is no driver any more."""
         nvml = _pynvml()

@@ -1,0 +1,1 @@
+"""`python -m autotune doctor`: what is found here, and what trials cost each other."""

@@ -1,0 +1,128 @@
+"""What an engine or a result needs beside GPUs: programs, Docker, disk, the MLflow store."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from hydra._internal.hydra import Hydra
+
+from autotune import compose
+from autotune.deploy import DEPLOYERS, probe
+from autotune.deploy.process import find_program, program_problems
+from autotune.doctor.finding import Finding, State
+from autotune.foreign import COMPOSING, in_words
+from autotune.places import cache_dir, local_store
+from autotune.plan.runtimes import RUNTIMES
+from autotune.prepare import MIN_FREE_MIB
+from autotune.schema import Config
+
+DOCKER_SOCKET = "unix:///var/run/docker.sock"
+DOCKER_TIMEOUT_S = 3
+STORE_TIMEOUT_S = 3.0
+
+
+def engine_findings(hydra: Hydra, config: Config, config_name: str) -> list[Finding]:
+    """Return for each runtime preset whether its engine is found for `deploy=process`; none is started."""
+    found = []
+    for name in compose.presets(hydra)["runtime"]:
+        try:
+            chosen = compose.compose(hydra, [f"runtime={name}"], config_name=config_name)["runtime"]
+            kind, version = str(chosen["kind"]), str(chosen["version"])
+        except COMPOSING as error:
+            found.append(Finding(about=f"runtime={name}", text=in_words(error), state=State.MISSING))
+            continue
+        is_asked = kind == config.runtime.kind  # its version may be the command's, not the preset's
+        runtime = config.runtime if is_asked else replace(config.runtime, kind=kind, version=version)
+        found.append(_engine(name, replace(config, runtime=runtime)))
+    return found
+
+
+def _engine(name: str, config: Config) -> Finding:
+    about = f"runtime={name}"
+    if config.runtime.kind not in RUNTIMES:
+        text = f"runtime.kind={config.runtime.kind}: must be one of {', '.join(RUNTIMES)}"
+        return Finding(about=about, text=text, state=State.MISSING)
+    program = RUNTIMES[config.runtime.kind].command("model")[0]
+    path = find_program(program, config)
+    if path is None:
+        [text] = program_problems(program, config)
+        return Finding(about=about, text=text.removeprefix(f"{about}: "), state=State.MISSING)
+    prepared = path.is_relative_to(cache_dir())
+    how = "prepared for it" if prepared else "not asked for its version: doctor starts nothing"
+    return Finding(about=about, text=f"{config.runtime.version} would run {path} ({how})")
+
+
+def docker_finding() -> Finding:
+    """Return whether Docker's daemon answers, and whether this version of autotune could use it."""
+    from docker.errors import DockerException
+
+    where = os.environ.get("DOCKER_HOST") or DOCKER_SOCKET
+    try:
+        text, state, fix = f"a daemon answers at {where}, version {_daemon_version(where)}", State.GOOD, ""
+    except (DockerException, OSError) as error:  # those of requests, which docker lets through, are OSErrors
+        denied = "Permission denied" in str(error)
+        text = f"the daemon at {where} refuses this user" if denied else f"no daemon answers at {where}"
+        state, fix = State.MISSING, "join the group docker" if denied else "start it, or set DOCKER_HOST"
+    if "docker" not in DEPLOYERS:
+        state = State.NOTE
+        fix = f"deploy=docker is not available in this version: choose {', '.join(DEPLOYERS)}"
+    return Finding(about="docker", text=text, state=state, fix=fix)
+
+
+def _daemon_version(where: str) -> str:
+    """Ask without a version of the API, which only the answer tells. Raises: DockerException, OSError."""
+    import docker
+    from docker.constants import DEFAULT_DOCKER_API_VERSION
+
+    if where.startswith("unix://"):
+        Path(where.removeprefix("unix://")).stat()  # docker leaks a socket where there is no such file
+    client = docker.from_env(version=DEFAULT_DOCKER_API_VERSION, timeout=DOCKER_TIMEOUT_S)
+    try:
+        return str(client.api.version(api_version=False)["Version"])
+    finally:
+        client.close()
+
+
+def place_findings(config: Config) -> list[Finding]:
+    """Return where results go, and the MLflow store."""
+    found = [_disk("outputs/", Path("outputs"))]
+    if config.tracking.uri is None and config.tracking.kind == "local":
+        found.append(_disk("mlruns/", Path("mlruns")))
+    return [*found, _store(config)]
+
+
+def _store(config: Config) -> Finding:
+    about, uri = "MLflow store", config.tracking.uri
+    if uri is None and config.tracking.kind == "local":
+        path = local_store() / "mlflow.db"
+        return Finding(
+            about=about, text=f"{path} {'is there' if path.exists() else 'is made by the first run'}"
+        )
+    if uri is None:
+        text, fix = "tracking=server without its address", "give tracking.uri=URI, or choose tracking=local"
+        return Finding(about=about, text=text, state=State.MISSING, fix=fix)
+    if not uri.startswith(("http://", "https://")):
+        return Finding(about=about, text=f"{uri} (not opened)", state=State.NOTE)
+    if probe.status(uri, "/health", STORE_TIMEOUT_S) is None:
+        fix = "start it, or choose tracking=local"
+        return Finding(about=about, text=f"{uri} does not answer", state=State.MISSING, fix=fix)
+    return Finding(about=about, text=f"{uri} answers")
+
+
+def _disk(about: str, place: Path) -> Finding:
+    there = next(path for path in (place, Path()) if path.exists())
+    free = shutil.disk_usage(there).free
+    text = f"{place.resolve()}: {free / 2**30:.1f} GiB free"
+    if not os.access(there, os.W_OK):
+        return Finding(
+            about=about,
+            text=f"{place.resolve()} cannot be written",
+            state=State.MISSING,
+            fix="call autotune in a folder that can",
+        )
+    if free < MIN_FREE_MIB * 2**20:
+        return Finding(about=about, text=text, state=State.MISSING, fix="free some, or use another folder")
+    return Finding(about=about, text=text)

@@ -1,0 +1,35 @@
+"""Of what interference can be measured: one configuration, engines of our own, room for two of them."""
+
+from __future__ import annotations
+
+from autotune.survey import Survey
+
+LEAST_PAIRS = 3  # fewer give an interval that says nothing
+
+
+def scope_problems(asked: Survey, pairs: int) -> list[str]:
+    """Return what keeps the words from being one configuration whose engines can be started side by side."""
+    config = asked.config
+    problems = []
+    if asked.varied:
+        given = ", ".join(asked.varied)
+        problems.append(f"doctor --interference measures one configuration: give one value for {given}")
+    if pairs < LEAST_PAIRS:
+        problems.append(f"--pairs {pairs}: must be at least {LEAST_PAIRS}")
+    if config.deploy.url is not None:
+        problems.append("deploy.url: doctor --interference starts and ends engines of its own: leave it out")
+    if config.deploy.port is not None:
+        problems.append("deploy.port: engines side by side need ports of their own: leave it out")
+    if config.deploy.kind == "replay":
+        problems.append("deploy=replay: recorded rows have no neighbours: choose process or simulated")
+    return problems
+
+
+def room_problems(asked: Survey) -> list[str]:
+    """Return why only one engine fits, and how a second one would."""
+    width, gpus = asked.entries[0].plan.gpus, len(asked.inventory.gpus)
+    if gpus // width < 2:
+        return [f"nothing can run beside it: it takes {width} of {gpus} GPUs; choose a narrower layout"]
+    if asked.config.launcher.max_parallel == 1:
+        return ["nothing can run beside it: launcher.max_parallel=1: leave it out"]
+    return []
