@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from autotune import __version__, leftovers, ownership
 from autotune.deploy import create_deployer
-from autotune.errors import ConfigError, InfrastructureError
+from autotune.errors import InfrastructureError
 from autotune.gpus.leasing import pool_for
 from autotune.plan.expand import Checkpoints, Identity, identity
 from autotune.plan.resolve import resolve
@@ -20,9 +20,9 @@ from autotune.records import Candidate, Inventory, InventoryKind, Lease, Outcome
 from autotune.schema import Config, config_from
 from autotune.track.durations import Durations
 from autotune.track.files import ConfigText, keep
-from autotune.track.journal import NAME, Journal, read
-from autotune.track.records import finished_record, plan_record, trial_params
-from autotune.track.state import SweepState, TrialState, state_of
+from autotune.track.journal import Journal
+from autotune.track.records import finished_record, label_of, plan_record, trial_params
+from autotune.track.state import TrialState, check_same, earlier_state
 from autotune.trial import Job, Trial
 
 
@@ -71,8 +71,8 @@ class Sweep:
         self.deployer = create_deployer(config.deploy.kind)
         self._lock = ownership.own(settings.folder)
         try:
-            self.state = _earlier(settings)
-            _check_same(self.state.started, self._beginning(), settings.name)
+            self.state = earlier_state(settings.folder, resume=config.sweep.resume)
+            check_same(self.state.started, self._beginning(), settings.name)
             self.journal = Journal(settings.folder, sweep=settings.name)
         except BaseException:
             os.close(self._lock)
@@ -222,51 +222,3 @@ class Sweep:
     def finish(self, number: int, outcome: Outcome) -> None:
         """Write the end of a trial."""
         self.journal.write("trial_finished", trial=number, **finished_record(outcome))
-
-
-def label_of(candidate: Candidate, varied: Sequence[str]) -> str:
-    """Return the values that vary, `vllm · tp2 · default`; a swept argument with its name."""
-    values = {
-        key.lstrip("+"): value
-        for key, _, value in (override.partition("=") for override in candidate.overrides)
-    }
-    names = [key for key in varied if key in values] or [
-        key for key in ("runtime", "parallel") if key in candidate.choices
-    ]
-    return " · ".join(_label(key, values.get(key) or candidate.choices.get(key, "")) for key in names)
-
-
-def _label(key: str, value: str) -> str:
-    return f"{key.rpartition('.')[2]}={value}" if "." in key else value
-
-
-def _earlier(settings: Settings) -> SweepState:
-    """The state that an earlier process left; a name is taken unless it is resumed."""
-    path = settings.folder / NAME
-    if not path.exists():
-        return SweepState()
-    if not settings.config.sweep.resume:
-        raise ConfigError(
-            [
-                f"sweep.name={settings.name}: {settings.folder} exists: sweep.resume=true continues it; "
-                "or choose another name"
-            ]
-        )
-    return state_of(read(path))
-
-
-def _check_same(started: Mapping[str, Any] | None, now: Mapping[str, Any], name: str) -> None:
-    """A sweep is resumed under its own objective, on its own GPUs, as real or as simulated as before.
-
-    Raises: ConfigError naming what differs.
-    """
-    if started is None:
-        return
-    problems = [
-        f"sweep.name={name}: {key} was {json.dumps(started[key])[:200]} and is {json.dumps(now[key])[:200]}: "
-        "resume with the same, or choose another name"
-        for key in now
-        if started[key] != now[key]
-    ]
-    if problems:
-        raise ConfigError(problems)

@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 
 from autotune.records import Endpoint
 
+TIMEOUT_S = 5.0  # for one question
+
 _given: set[int] = set()  # engines that start side by side never race for one port
 _guard = threading.Lock()
 

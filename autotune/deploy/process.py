@@ -1,4 +1,4 @@
-"""Engines as local processes, and engines that someone else runs (`deploy.url`)."""
+"""Engines as local processes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path, PurePath
 from autotune import failures, process_table, scratch
 from autotune.benchmark.protocol import Benchmark
 from autotune.deploy import probe
+from autotune.deploy.elsewhere import ForeignServer
 from autotune.deploy.protocol import Order, Ready, Server, Started
 from autotune.errors import Interrupted, TrialError
 from autotune.places import cache_dir
@@ -20,7 +21,6 @@ from autotune.records import Candidate, InventoryKind, Plan
 from autotune.schema import Config
 
 POLL_S = 0.1  # between two looks at an engine that starts
-PROBE_TIMEOUT_S = 5.0
 
 
 class ProcessDeployer:
@@ -97,14 +97,14 @@ class EngineProcess:
         """Watch exit, cancellation and the readiness path at once."""
         limit_s = self._order.config.deploy.startup_timeout_s
         path = self._order.plan.readiness.path
-        while probe.status(self._url, path, PROBE_TIMEOUT_S) != 200:
+        while probe.status(self._url, path, probe.TIMEOUT_S) != 200:
             self._check_start(limit_s)
             self._order.cancelled.wait(POLL_S)
         startup_s = time.monotonic() - self._began
         died = self.death()
         if died is not None:
             raise died
-        version, simulated = probe.version(self._url, PROBE_TIMEOUT_S)
+        version, simulated = probe.version(self._url, probe.TIMEOUT_S)
         return Ready(
             endpoint=probe.endpoint(self._url, self._order.plan.served_model),
             startup_s=startup_s,
@@ -143,50 +143,6 @@ class EngineProcess:
 
     def _read_log(self) -> str:
         return self._log.read_text(errors="replace") if self._log.exists() else ""
-
-
-class ForeignServer:
-    """An engine that someone else runs: measured, never stopped."""
-
-    started = None
-
-    def __init__(self, order: Order) -> None:
-        self._order = order
-        self._url = (order.config.deploy.url or "").rstrip("/").removesuffix("/v1")
-
-    def ready(self) -> Ready:
-        """Ask for the served model; a missing version is a note."""
-        names = probe.served_models(self._url, PROBE_TIMEOUT_S)
-        wanted = self._order.config.model.served_name
-        if not names and wanted is None:
-            raise TrialError(
-                "engine_died",
-                f"{self._url}/v1/models names no model",
-                advice="start the engine, or name the model with model.served_name",
-            )
-        version, simulated = probe.version(self._url, PROBE_TIMEOUT_S)
-        missing = () if version else ("the engine does not tell its version",)
-        name = wanted if wanted in names or not names else names[0]
-        return Ready(
-            endpoint=probe.endpoint(self._url, str(name)),
-            startup_s=0.0,
-            engine_version=version,
-            simulated=simulated,
-            notes=missing,
-        )
-
-    def death(self) -> TrialError | None:
-        """Only its owner knows why it ended; what can be told is that it does not answer."""
-        if probe.status(self._url, "/v1/models", PROBE_TIMEOUT_S) is not None:
-            return None
-        return TrialError("engine_died", f"{self._url} does not answer any more")
-
-    def stop(self) -> None:
-        """Leave it running: it is not ours."""
-
-    def client(self, chosen: Benchmark) -> Benchmark:
-        """The chosen load client."""
-        return chosen
 
 
 def find_program(name: str, config: Config) -> Path | None:
@@ -235,7 +191,7 @@ def _port_problems(config: Config) -> list[str]:
 def _url_problems(url: str) -> list[str]:
     if not url.startswith(("http://", "https://")):
         return [f"deploy.url={url}: must start with http:// or https://"]
-    if probe.status(url.rstrip("/").removesuffix("/v1"), "/v1/models", PROBE_TIMEOUT_S) is None:
+    if probe.status(url.rstrip("/").removesuffix("/v1"), "/v1/models", probe.TIMEOUT_S) is None:
         return [f"deploy.url={url}: nobody answers there: start the engine first"]
     return []
 

@@ -33,9 +33,9 @@ from autotune.report.render import console
 from autotune.score.objective import ranked_metric
 from autotune.signals import ending_in_order
 from autotune.survey import Survey, survey
-from autotune.sweep import Settings, label_of
+from autotune.sweep import Settings
 from autotune.track.files import keep, to_yaml
-from autotune.track.records import load_record
+from autotune.track.records import label_of, load_record
 from autotune.trial import Job
 
 Say = Callable[[str], None]

@@ -13,7 +13,7 @@ from rich.table import Table
 from autotune.plan.expand import Entry, Verdict, count
 from autotune.records import InventoryKind, Plan
 from autotune.survey import Survey
-from autotune.sweep import label_of
+from autotune.track.records import label_of
 
 FIRST = 10  # candidates shown without --all
 FIRST_REASONS = 8  # reasons shown without --all

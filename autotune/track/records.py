@@ -83,6 +83,22 @@ def _flat(prefix: str, values: Mapping[str, Any]) -> dict[str, str]:
     return {f"{prefix}.{name}": str(value) for name, value in values.items() if value is not None}
 
 
+def label_of(candidate: Candidate, varied: Sequence[str]) -> str:
+    """Return the values that vary, `vllm · tp2 · default`; a swept argument with its name."""
+    values = {
+        key.lstrip("+"): value
+        for key, _, value in (override.partition("=") for override in candidate.overrides)
+    }
+    names = [key for key in varied if key in values] or [
+        key for key in ("runtime", "parallel") if key in candidate.choices
+    ]
+    return " · ".join(_label(key, values.get(key) or candidate.choices.get(key, "")) for key in names)
+
+
+def _label(key: str, value: str) -> str:
+    return f"{key.rpartition('.')[2]}={value}" if "." in key else value
+
+
 def load_record(load: Load) -> dict[str, Any]:
     """Return a load as plain data."""
     return {"mode": load.mode.value, "value": load.value}

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from autotune.errors import ConfigError
 from autotune.records import Status
+from autotune.track.journal import NAME, read
 
 
 @dataclass(slots=True, kw_only=True)
@@ -92,3 +96,34 @@ def state_of(events: Iterable[Mapping[str, Any]]) -> SweepState:
     for event in events:
         state.apply(event)
     return state
+
+
+def earlier_state(folder: Path, *, resume: bool) -> SweepState:
+    """Return the state that an earlier process left in a sweep's folder.
+
+    Raises: ConfigError if there is one and the sweep is not resumed: its name is taken.
+    """
+    path = folder / NAME
+    if not path.exists():
+        return SweepState()
+    if not resume:
+        ways = "sweep.resume=true continues it; or choose another name"
+        raise ConfigError([f"sweep.name={folder.name}: {folder} exists: {ways}"])
+    return state_of(read(path))
+
+
+def check_same(started: Mapping[str, Any] | None, now: Mapping[str, Any], name: str) -> None:
+    """Ensure that a sweep is resumed under its own objective, on its own GPUs, as real as it was before.
+
+    Raises: ConfigError naming what differs.
+    """
+    if started is None:
+        return
+    problems = [
+        f"sweep.name={name}: {key} was {json.dumps(started[key])[:200]} and is {json.dumps(now[key])[:200]}: "
+        "resume with the same, or choose another name"
+        for key in now
+        if started[key] != now[key]
+    ]
+    if problems:
+        raise ConfigError(problems)
