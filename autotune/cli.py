@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -82,6 +83,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         return _dispatch(words)
+    except BrokenPipeError:  # who read the help or a table has seen enough
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123  (Python flushes it at the end)
+        return 0
     except KeyboardInterrupt:
         print("interrupted before anything was started", file=sys.stderr)  # noqa: T201
         return 130

@@ -97,6 +97,16 @@ def snapshot() -> list[Process]:
     return list(_all())
 
 
+def of_trial(trial: Path) -> list[Process]:
+    """Return what this process started for a trial and still runs, whatever group it is in by now."""
+    mine = labels(trial)
+    return [
+        process
+        for process in snapshot()
+        if str(process.trial) == mine[TRIAL] and process.controller == mine[CONTROLLER]
+    ]
+
+
 def ancestors() -> set[int]:
     """Return the ids of this process, its parent, and so on."""
     found: set[int] = set()

@@ -13,7 +13,7 @@ import subprocess
 import time
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -25,8 +25,9 @@ _live: weakref.WeakSet[ProcessGroup] = weakref.WeakSet()
 
 def kill_all() -> None:
     """Send SIGKILL to every group that this process started and has not ended; for the second Ctrl-C."""
-    for group in list(_live):
-        group.kill()
+    while _live:  # other threads may start one more while this goes on
+        with suppress(KeyError):
+            _live.pop().kill()
 
 
 class ProcessGroup:
@@ -130,11 +131,17 @@ def _on(cpus: Sequence[int]) -> Iterator[None]:
         yield
         return
     before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, set(cpus) & before or before)
+    _pin(set(cpus) & before or before)
     try:
         yield
     finally:
-        os.sched_setaffinity(0, before)
+        _pin(before)
+
+
+def _pin(cpus: set[int]) -> None:
+    """Cores may have gone away since they were chosen: then this thread stays where it is."""
+    with suppress(OSError):
+        os.sched_setaffinity(0, cpus)
 
 
 def _alive(group: int) -> bool:

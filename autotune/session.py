@@ -70,7 +70,7 @@ def _settings(prepared: Prepared, command: Sequence[str]) -> Settings:
         varied=prepared.varied,
         env=dict(os.environ),
         candidates=prepared.candidates,
-        earlier=tuple(newest_journals(OUTPUTS, OUTPUTS / name)),
+        earlier=tuple(newest_journals(OUTPUTS)),
     )
 
 

@@ -22,7 +22,9 @@ def ending_in_order(stop: threading.Event, say: Callable[[str], None]) -> Iterat
             processes.kill_all()
             os._exit(130)
         stop.set()
-        say("stopping: engines are ended, results are kept (again: at once)")
+        told = "stopping: engines are ended, results are kept (again: at once)"
+        # not in this thread: what was interrupted may hold what printing needs
+        threading.Thread(target=say, args=(told,)).start()
 
     every = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     numbers = [n for n in every if signal.getsignal(n) is not signal.SIG_IGN]  # nohup stays nohup

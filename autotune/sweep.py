@@ -114,6 +114,7 @@ class Sweep:
         ended = leftovers.clear(lambda: leftovers.of_sweep(folder), grace_s)
         if ended.found:
             self.tell(f"ended what an earlier process left: {ended}")
+            self.pool.settle()
         for trial in list(self.state.trials.values()):
             if trial.status == "running":
                 self.finish(trial.number, Outcome(status=Status.INTERRUPTED))

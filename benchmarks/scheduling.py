@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import os
 import random
-import resource
 import sqlite3
 import subprocess
 import sys
@@ -154,21 +153,17 @@ def _sweep(
         *(() if command else ("sweep.name=s",)),
         *more,
     ]
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     path = os.pathsep.join([str(ROOT), str(ROOT / "launchers"), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run(
-        [sys.executable, "-m", "autotune", *words],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    if done.returncode:
-        raise SystemExit(f"the sweep ended with status {done.returncode}\n{done.stdout}\n{done.stderr}")
-    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return cpu_s, after.ru_maxrss / 1024
+    log = folder / "log"
+    with log.open("w") as sink:
+        argv = [sys.executable, "-m", "autotune", *words]
+        env = {**os.environ, "PYTHONPATH": path}
+        process = subprocess.Popen(argv, cwd=folder, env=env, stdout=sink, stderr=sink)
+        _, status, usage = os.wait4(process.pid, 0)  # of this one child
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"the sweep ended with status {process.returncode}\n{log.read_text()}")
+    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 
 def _runs(folder: Path) -> list[tuple[float, float, set[str]]]:

@@ -54,9 +54,10 @@ def test_two_sweeps_at_once_never_share_a_gpu(shop: Shop) -> None:
 def test_a_gpu_in_use_is_left_alone_and_what_needs_it_is_told(shop: Shop, node: StandInDriver) -> None:
     """The others are measured; the wide one fails with the reason, and runs when it is resumed."""
     node.tell([StandInGpu(processes=(4711,)), StandInGpu()])
-    sweep = words(shop, "sweep.name=s", "parallel=tp1,tp2")
+    sweep = words(shop, "sweep.name=s", "parallel=tp1,tp2", "gpus.settle_timeout_s=1")
     status, out, _err = shop.run(sweep)
     assert status == 0
+    assert "GPU 0 is in use: process 4711 computes on it" in out
     assert "GPU 0 is set aside: process 4711 computes on it" in out
     narrow, wide = shop.finished("s")
     assert (narrow["status"], wide["failure"]["kind"]) == ("measured", "no_gpus")
@@ -76,7 +77,7 @@ def test_the_engine_of_a_dead_controller_keeps_its_gpu(shop: Shop) -> None:
     other = ["parallel=tp1", "launcher.acquire_timeout_s=0.5"]
     status, out, _err = shop.run(words(shop, "sweep.name=t", *other))
     assert (status, [end["failure"]["kind"] for end in shop.finished("t")]) == (1, ["no_gpus"])
-    assert "waiting for GPUs that other processes hold" in out
+    assert "waiting for GPUs: GPU 0: its lock is held; GPU 1: its lock is held" in out
     assert uuid_of(0) in shop.run(["reap", "outputs/s"])[1]
     assert shop.run(["reap", "--yes", "outputs/s"])[0] == 0
     assert shop.run(words(shop, "sweep.name=u", *other))[0] == 0

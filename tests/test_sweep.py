@@ -85,6 +85,14 @@ def test_an_engine_that_ignores_sigterm_is_ended(shop: Shop) -> None:
     assert shop.left_over() == []
 
 
+def test_a_child_that_left_the_group_is_ended_with_its_engine(shop: Shop) -> None:
+    """It would hold the lock of the GPUs, and their memory, for ever."""
+    words = shop.words("-m", "sweep.name=s", "parallel=tp2", "runtime.args.max_num_seqs=1,2", mode="strays")
+    assert shop.run(words)[0] == 0
+    assert len(shop.pids.read_text().split()) == 4
+    assert (shop.labelled(), shop.left_over()) == ([], [])
+
+
 @pytest.mark.parametrize(
     ("mode", "moment", "sent"),
     [

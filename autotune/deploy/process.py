@@ -119,8 +119,10 @@ class EngineProcess:
         return None if code is None else failures.classify(self._read_log(), code)
 
     def stop(self) -> None:
-        """SIGTERM to the group, SIGKILL after `deploy.stop_timeout_s`."""
-        self._group.terminate(self._order.config.deploy.stop_timeout_s)
+        """SIGTERM to the group, SIGKILL after `deploy.stop_timeout_s`; then to what has left the group."""
+        grace_s = self._order.config.deploy.stop_timeout_s
+        self._group.terminate(grace_s)
+        process_table.end(process_table.of_trial(self._order.folder), grace_s)
         shutil.rmtree(self._temporary, ignore_errors=True)
 
     def client(self, chosen: Benchmark) -> Benchmark:

@@ -8,6 +8,7 @@ from pathlib import Path
 from autotune.doctor.finding import Finding, State
 from autotune.errors import InfrastructureError
 from autotune.gpus.busy import why_busy
+from autotune.gpus.containers import ContainerGpus
 from autotune.gpus.locks import GpuLocks
 from autotune.gpus.nvml import DRIVER, read_statuses
 from autotune.records import Gpu, GpuStatus, Inventory, InventoryKind
@@ -43,10 +44,13 @@ def _assumed(gpu: Gpu, kind: InventoryKind) -> Finding:
 def _detected(inventory: Inventory, locks: GpuLocks, *, min_free_fraction: float) -> list[Finding]:
     """A finding for each GPU that the driver has."""
     statuses = read_statuses(gpu.uuid for gpu in inventory.gpus)
-    found = []
+    said: list[str] = []
+    containers = ContainerGpus(tell=said.append)()
+    found = [Finding(about="containers", text=text, state=State.NOTE) for text in said]
     for gpu in inventory.gpus:
         status = statuses[gpu.uuid]
-        busy = [_lock_words(gpu, locks), why_busy(status, min_free_fraction=min_free_fraction, ours=())]
+        held = "a container holds it" if gpu.uuid in containers else None
+        busy = [_lock_words(gpu, locks), held, why_busy(status, min_free_fraction=min_free_fraction, ours=())]
         why = "; ".join(filter(None, busy))
         unknown = [*gpu.unknown, *_untold(status)]
         found.append(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -98,9 +100,9 @@ def _store(config: Config) -> Finding:
     about, uri = "MLflow store", config.tracking.uri
     if uri is None and config.tracking.kind == "local":
         path = local_store() / "mlflow.db"
-        return Finding(
-            about=about, text=f"{path} {'is there' if path.exists() else 'is made by the first run'}"
-        )
+        if not path.exists():
+            return Finding(about=about, text=f"{path} is made by the first run")
+        return _opened(path)
     if uri is None:
         text, fix = "tracking=server without its address", "give tracking.uri=URI, or choose tracking=local"
         return Finding(about=about, text=text, state=State.MISSING, fix=fix)
@@ -110,6 +112,18 @@ def _store(config: Config) -> Finding:
         fix = "start it, or choose tracking=local"
         return Finding(about=about, text=f"{uri} does not answer", state=State.MISSING, fix=fix)
     return Finding(about=about, text=f"{uri} answers")
+
+
+def _opened(path: Path) -> Finding:
+    """Whether the local store is a database of MLflow's; it is only read."""
+    try:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as store:
+            store.execute("select version_num from alembic_version").fetchone()
+    except sqlite3.Error as error:
+        fix = "move it away: the next run makes a new one"
+        text = f"{path} cannot be read ({error})"
+        return Finding(about="MLflow store", text=text, state=State.MISSING, fix=fix)
+    return Finding(about="MLflow store", text=f"{path} is there")
 
 
 def _disk(about: str, place: Path) -> Finding:

@@ -146,7 +146,7 @@ def _leased(pool: GpuPool, width: int, settings: Settings, *, tell: Say) -> list
         for lease in leases:
             pool.release(lease)
         shutil.rmtree(settings.folder)  # of this process, and nothing is in it yet
-        why = "; ".join(pool.set_aside()) or "other processes hold the GPUs"
+        why = "; ".join(pool.waits_for()) or "other processes hold the GPUs"
         raise InfrastructureError(
             f"{len(leases)} of 2 engines find room: {why}: free the GPUs; python -m autotune doctor shows "
             "who has them"

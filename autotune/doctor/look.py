@@ -14,6 +14,7 @@ from autotune.errors import ConfigError
 from autotune.gpus.leasing import LOCK_DIR
 from autotune.gpus.locks import GpuLocks
 from autotune.prepare import start_problems
+from autotune.records import InventoryKind
 from autotune.report.doctor import render_findings
 from autotune.report.render import console
 from autotune.survey import Survey, survey
@@ -28,13 +29,15 @@ def run_doctor(
             asked = survey(hydra, words, multirun=False, config_name=config_name)
             if asked.problems:
                 return complain(asked.problems)
+            gpus = _gpus(asked, locks or GpuLocks(LOCK_DIR))
+            free = sum(each.about.startswith("GPU ") and each.state is State.GOOD for each in gpus)
             findings = [
-                *_gpus(asked, locks or GpuLocks(LOCK_DIR)),
+                *gpus,
                 *engine_findings(hydra, asked.config, config_name),
                 docker_finding(),
                 Finding(about="load clients", text=f"{', '.join(BENCHMARKS)} (part of autotune)"),
                 *place_findings(asked.config),
-                *_a_run(asked),
+                *_a_run(asked, free),
             ]
     except ConfigError as error:
         return complain(error.problems)
@@ -48,13 +51,22 @@ def _gpus(asked: Survey, locks: GpuLocks) -> list[Finding]:
     return gpu_findings(asked.inventory, locks, min_free_fraction=asked.config.gpus.min_free_fraction)
 
 
-def _a_run(asked: Survey) -> list[Finding]:
+def _a_run(asked: Survey, free: int) -> list[Finding]:
     """Whether this very configuration could be started here."""
     problems = [text for text in start_problems(asked) if text not in asked.no_gpus]
     if asked.no_gpus:
         problems.insert(0, "no GPUs, see above")
     if not problems:
-        return [Finding(about="a run", text="can be started with this configuration")]
+        return [_startable(asked, free)]
     first = Finding(about="a run", text="would be refused with this configuration:", state=State.MISSING)
     rest = [Finding(about="", text=text, state=State.MISSING) for text in problems]
     return [first, *rest]
+
+
+def _startable(asked: Survey, free: int) -> Finding:
+    """A run is started on GPUs that are in use too, and then waits for them."""
+    width = asked.entries[0].plan.gpus
+    if asked.inventory.kind is InventoryKind.DETECTED and free < width and asked.config.deploy.url is None:
+        text = f"would wait: it needs {width} GPUs, {free} of {len(asked.inventory.gpus)} are free"
+        return Finding(about="a run", text=text, state=State.NOTE)
+    return Finding(about="a run", text="can be started with this configuration")

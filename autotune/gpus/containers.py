@@ -12,41 +12,45 @@ LABEL = "autotune.gpus"
 
 SOCKET = Path("/var/run/docker.sock")
 AGAIN_S = 1.0  # an answer is good for so long: the pool asks several times a second
+SILENT_S = 60.0  # a daemon that does not answer is not asked again before: meanwhile nothing could start
 TIMEOUT_S = 5
 
 
 class ContainerGpus:
-    """Asks the Docker daemon, if there is one. What it does not answer is unknown, and holds nothing."""
+    """Asks the Docker daemon, if there is one; while it does not answer, what it said last holds."""
 
     def __init__(self, *, tell: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
         self._tell, self._clock = tell, clock
         self._answer: frozenset[str] = frozenset()
-        self._asked_s: float | None = None
+        self._again_s = float("-inf")
         self._told = False
 
     def __call__(self) -> frozenset[str]:
         """Return the UUIDs of the GPUs that running containers are labelled with."""
         if "DOCKER_HOST" not in os.environ and not SOCKET.exists():
             return frozenset()
-        if self._asked_s is None or self._clock() - self._asked_s >= AGAIN_S:
-            self._answer = self._ask()
-            self._asked_s = self._clock()
+        if self._clock() >= self._again_s:
+            answer = self._ask()
+            self._again_s = self._clock() + (SILENT_S if answer is None else AGAIN_S)
+            self._answer = self._answer if answer is None else answer
         return self._answer
 
-    def _ask(self) -> frozenset[str]:
+    def _ask(self) -> frozenset[str] | None:
         from docker import DockerClient
         from docker.errors import DockerException
-        from requests.exceptions import RequestException
 
+        where = os.environ.get("DOCKER_HOST") or f"unix://{SOCKET}"
         try:
+            if where.startswith("unix://"):
+                Path(where.removeprefix("unix://")).stat()  # the SDK leaks a socket where there is no file
             client = DockerClient.from_env(timeout=TIMEOUT_S)
             try:
                 found = client.api.containers(filters={"label": LABEL, "status": "running"})
                 return frozenset(uuid for each in found for uuid in each["Labels"][LABEL].split(",") if uuid)
             finally:
                 client.close()
-        except (DockerException, RequestException) as error:
+        except (DockerException, OSError) as error:  # those of requests are OSErrors
             if not self._told:
                 self._told = True
                 self._tell(f"Docker does not answer, GPUs of its containers are not seen: {error}")
-            return self._answer
+            return None

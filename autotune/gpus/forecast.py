@@ -48,9 +48,8 @@ def ordered(
         return [trial for trial, _, _ in sorted(queue, key=lambda item: _narrow_first(item, half))]
     mean_s = sum(e.mean_s for _, _, e in sure if e is not None) / len(sure)
     ahead = [(trial, width, e.mean_s if e is not None else mean_s) for trial, width, e in queue]
-    by_rule = _by_rule(ahead, half, 1.0)
     if len(queue) > MANY:
-        return [trial for trial, _, _ in by_rule]
+        return [trial for trial, _, _ in _by_rule(ahead, half, 1.0)]
     return [trial for trial, _, _ in _played(ahead, gpus, running, queue)]
 
 

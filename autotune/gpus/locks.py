@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from autotune.errors import InfrastructureError
@@ -24,16 +25,26 @@ class GpuLocks:
 
         Raises: InfrastructureError if the lock cannot be used.
         """
-        descriptor = self._opened(f"{uuid}.lock")
+        while True:
+            descriptor = self._opened(f"{uuid}.lock")
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(descriptor)
+                return None
+            except OSError as error:
+                os.close(descriptor)
+                raise InfrastructureError(f"cannot lock {uuid}: {error.strerror}") from error
+            if self._is_current(uuid, descriptor):
+                return descriptor
+            os.close(descriptor)  # somebody removed the file: others lock a new one
+
+    def _is_current(self, uuid: str, descriptor: int) -> bool:
+        """Whether a locked file is the one that others find under its name."""
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            return None
-        except OSError as error:
-            os.close(descriptor)
-            raise InfrastructureError(f"cannot lock {uuid}: {error.strerror}") from error
-        return descriptor
+            return os.path.samestat(os.fstat(descriptor), (self.folder / f"{uuid}.lock").stat())
+        except OSError:
+            return False
 
     def _opened(self, name: str) -> int:
         """Open a lock file that every user of this host can open, whatever the umask says."""
@@ -45,7 +56,8 @@ class GpuLocks:
             new = not path.exists()
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
             if new:
-                os.fchmod(descriptor, 0o666)
+                with suppress(PermissionError):  # another user made it at the same moment
+                    os.fchmod(descriptor, 0o666)
         except OSError as error:
             raise InfrastructureError(f"cannot open the lock {path}: {error.strerror}") from error
         return descriptor

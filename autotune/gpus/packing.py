@@ -58,6 +58,7 @@ class Policy:
 class Situation:
     """Everything that a decision rests on.
 
+    `soon` are GPUs whose trial has ended and whose memory is not free yet.
     `mean_s` is the mean duration of the trials that ended, None before the first. `health` ranks GPUs
     that are otherwise equal.
     """
@@ -66,13 +67,19 @@ class Situation:
     free: Sequence[Gpu]
     running: Sequence[Running]
     now_s: float
+    soon: Sequence[Gpu] = ()
     mean_s: float | None = None
     health: Mapping[str, float] | None = None
 
     @property
     def ours(self) -> list[Gpu]:
         """The GPUs that are free now or when our own trials end."""
-        return [*self.free, *(gpu for trial in self.running for gpu in trial.gpus)]
+        return [*self.free, *self.soon, *(gpu for trial in self.running for gpu in trial.gpus)]
+
+    @property
+    def still(self) -> bool:
+        """Whether waiting is in vain: nothing of ours will get free."""
+        return not (self.running or self.soon)
 
 
 Assignment = tuple[int, tuple[Gpu, ...]]
@@ -92,20 +99,19 @@ def pack(now: Situation, policy: Policy, *, room: int) -> list[Assignment]:
 def _known(now: Situation, room: int) -> list[Assignment]:
     """Every trial is there: nothing is overtaken for ever, and islands are worth waiting for."""
     ours, free = now.ours, list(now.free)
-    waiting = [item for item in now.queue if item.gpus <= len(free)]
-    if not waiting:
+    if all(item.gpus > len(free) for item in now.queue) or _wide_can_start_soon(now, ours):
         return []
     running = [(trial.gpus, now.now_s - trial.since_s, trial.expected) for trial in now.running]
     order = ordered([(item.trial, item.gpus, item.expected) for item in now.queue], ours, running)
-    widths = {item.trial: item.gpus for item in waiting}
+    widths = {item.trial: item.gpus for item in now.queue}
     chosen: list[Assignment] = []
     hopeless: set[int] = set()  # widths for which nothing is left
     for trial in order:
-        width = widths.get(trial)
-        if width is None or width in hopeless:
+        width = widths[trial]
+        if width in hopeless:
             continue
         gpus = place(free, width, health=now.health)
-        if gpus is None or straddles(gpus, ours):
+        if gpus is None or (straddles(gpus, ours) and not now.still):
             hopeless.add(width)
             continue
         chosen.append((trial, gpus))
@@ -113,6 +119,12 @@ def _known(now: Situation, room: int) -> list[Assignment]:
         if len(chosen) == room:
             break
     return chosen
+
+
+def _wide_can_start_soon(now: Situation, ours: Sequence[Gpu]) -> bool:
+    """Whether one that needs more than half the node waits for memory only: then nobody overtakes it."""
+    wide = max((item.gpus for item in now.queue if len(ours) < 2 * item.gpus <= 2 * len(ours)), default=0)
+    return len(now.free) < wide <= len(now.free) + len(now.soon)
 
 
 def _streamed(now: Situation, policy: Policy, room: int) -> list[Assignment]:
@@ -123,11 +135,11 @@ def _streamed(now: Situation, policy: Policy, room: int) -> list[Assignment]:
     for item in _by_turn(now.queue, head):
         if len(chosen) == room:
             break
-        if head is not None and item is not head and not _ends_before(item, now, head):
+        if head is not None and item is not head and not _fits_beside(item, head, now, len(free)):
             continue
         gpus = place(free, item.gpus, health=now.health)
         patient = now.mean_s is not None and now.now_s - item.since_s < policy.island_wait * now.mean_s
-        if gpus is None or (straddles(gpus, ours) and patient and now.running):
+        if gpus is None or (straddles(gpus, ours) and patient and not now.still):
             continue
         chosen.append((item.trial, gpus))
         free = [gpu for gpu in free if gpu not in gpus]
@@ -164,11 +176,15 @@ def _is_due(item: Waiting, now: Situation, policy: Policy, gpus: int) -> bool:
     return idle <= DRAIN * gpus * waited_s
 
 
-def _ends_before(item: Waiting, now: Situation, head: Waiting) -> bool:
-    """Whether a trial is expected to end before the reserved one can start anyway."""
-    del head
+def _fits_beside(item: Waiting, head: Waiting, now: Situation, free: int) -> bool:
+    """Whether a trial does not delay the reserved one: it ends before that can start, or leaves enough."""
+    count, start_s = free + len(now.soon), 0.0
+    for seconds, width in sorted((_left_s(trial, now), len(trial.gpus)) for trial in now.running):
+        if count >= head.gpus:
+            break
+        count, start_s = count + width, seconds
     takes_s = item.expected.mean_s if item.expected is not None else now.mean_s or 0.0
-    return takes_s <= max((_left_s(trial, now) for trial in now.running), default=0.0)
+    return takes_s <= start_s or count - head.gpus >= item.gpus
 
 
 def _left_s(trial: Running, now: Situation) -> float:

@@ -42,17 +42,18 @@ def health_of(status: GpuStatus) -> float:
 
 
 def straddles(gpus: Sequence[Gpu], among: Sequence[Gpu]) -> bool:
-    """Whether `gpus` cross islands although one island of `among` could hold as many.
+    """Whether `gpus` cross islands although `among` is made of islands that could hold as many.
 
-    Where no GPUs are joined by NVLink, NUMA nodes are the islands.
+    Where no GPUs are joined by NVLink, NUMA nodes are the islands. If such islands are less than half of the
+    GPUs (one bridged pair among eight), they are not worth waiting for.
     """
     if len(gpus) < 2:
         return False
     level = island_level(among)
-    if level is None:
+    if level is None or len({_name(gpu, level) for gpu in gpus}) == 1:
         return False
-    largest = max((len(group) for group in _groups(among, level)), default=0)
-    return largest >= len(gpus) and len({_name(gpu, level) for gpu in gpus}) > 1
+    holding = sum(len(group) for group in _groups(among, level) if len(group) >= len(gpus))
+    return 2 * holding >= len(among)
 
 
 def island_level(gpus: Sequence[Gpu]) -> Level | None:
@@ -67,17 +68,18 @@ def _near(
     """Choose `width` of `free`, which are enough, by the nearest level that joins any of them."""
     if width == len(free):
         return free
-    rest = [number for number, level in enumerate(levels) if _joins(free, level)]
-    if not rest:
+    joining = [level for level in levels if _joins(free, level)]
+    for level in joining:
+        whole = [group for group in _groups(free, level) if len(group) >= width]
+        if whole:
+            others = [other for other in joining if other is not level]
+            return _near(_fullest(whole, width, health), width, others, health)
+    if not joining:
         return sorted(free, key=lambda gpu: (-health.get(gpu.uuid, 1.0), gpu.index))[:width]
-    level, farther = levels[rest[0]], levels[rest[0] + 1 :]
-    groups = _groups(free, level)
-    whole = [group for group in groups if len(group) >= width]
-    if whole:
-        return _near(_fullest(whole, width, health), width, farther, health)
-    largest = max(groups, key=len)  # no group is enough: the largest whole, and what is still missing
-    others = [gpu for gpu in free if gpu not in largest]
-    return [*largest, *_near(others, width - len(largest), levels, health)]
+    # no group is enough: the largest one, and what is missing
+    largest = max(_groups(free, joining[-1]), key=len)
+    rest = [gpu for gpu in free if gpu not in largest]
+    return [*largest, *_near(rest, width - len(largest), levels, health)]
 
 
 def _fullest(groups: Iterable[Sequence[Gpu]], width: int, health: Mapping[str, float]) -> Sequence[Gpu]:

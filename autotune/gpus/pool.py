@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -59,17 +60,21 @@ class _Books:
     """Who holds what."""
 
     out: dict[int, _Out] = field(default_factory=dict)  # by trial
-    settling: dict[str, float] = field(default_factory=dict)  # GPU UUID -> released at
-    aside: dict[str, str] = field(default_factory=dict)  # GPU UUID -> why it is not used any more
     taken: set[str] = field(default_factory=set)  # GPU UUIDs in leases
-    told: dict[str, str] = field(default_factory=dict)  # GPU UUID -> what the user was told last
+    settling: dict[str, float] = field(default_factory=dict)  # GPU UUID -> since when its memory gets free
+    busy: dict[str, float] = field(default_factory=dict)  # GPU UUID -> since when a stranger uses it
+    held: set[str] = field(default_factory=set)  # GPU UUIDs that another sweep or a container had last
+    why: dict[str, str] = field(default_factory=dict)  # GPU UUID -> why it could not be used at the last look
+    aside: dict[str, str] = field(default_factory=dict)  # GPU UUID -> why it is not used any more
+    told: dict[str, set[str]] = field(default_factory=dict)  # GPU UUID -> what its user knows
 
 
 class GpuPool:
     """The inventory and who holds what.
 
     A GPU is free if nobody holds its lock, no container has it, no other process computes on it and
-    enough of its memory is free. One that does not get free after a trial is set aside.
+    enough of its memory is free. One that does not get free within `Terms.settle_s`, after a trial of
+    whatever sweep or of a stranger's own, is set aside.
     """
 
     def __init__(
@@ -97,6 +102,22 @@ class GpuPool:
         with self._guard:
             return list(self._books.aside.values())
 
+    def waits_for(self) -> list[str]:
+        """Return why GPUs that nobody leased here could not be used at the last look."""
+        with self._guard:
+            return [f"GPU {self._index(uuid)}: {why}" for uuid, why in self._books.why.items()]
+
+    def is_settling(self) -> bool:
+        """Whether memory of trials that ended is not free yet."""
+        with self._guard:
+            return bool(self._books.settling)
+
+    def settle(self) -> None:
+        """Give all GPUs the time that they need after a trial: those of a dead controller were just ended."""
+        with self._guard:
+            now_s = self._around.clock()
+            self._books.settling |= {gpu.uuid: now_s for gpu in self.inventory.gpus}
+
     def grant(self, queue: Sequence[Waiting], policy: Policy, *, mean_s: float | None = None) -> list[Lease]:
         """Lease GPUs to those of `queue` that start now; see `packing.pack`."""
         with self._guard:
@@ -104,26 +125,38 @@ class GpuPool:
             room = most - len(self._books.out)
             if room <= 0 or not queue:
                 return []
-            locked, health = self._free()
-            free = [gpu for gpu in self.inventory.gpus if gpu.uuid in locked]
-            now = Situation(
-                queue=queue,
-                free=free,
-                running=[
-                    Running(gpus=out.lease.gpus, since_s=out.since_s, expected=out.waiting.expected)
-                    for out in self._books.out.values()
-                ],
-                now_s=self._around.clock(),
-                mean_s=mean_s,
-                health=health,
-            )
-            waiting = {item.trial: item for item in queue}
-            leases = [
-                self._lease(waiting[trial], gpus, locked) for trial, gpus in pack(now, policy, room=room)
-            ]
-            for descriptor in locked.values():
-                os.close(descriptor)
-            return leases
+            locked: dict[str, int] = {}
+            try:
+                health = self._lock_free(locked)
+                now = self._situation(queue, locked, mean_s=mean_s, health=health)
+                waiting = {item.trial: item for item in queue}
+                chosen = pack(now, policy, room=room)
+                return [self._lease(waiting[trial], gpus, locked) for trial, gpus in chosen]
+            finally:
+                for descriptor in locked.values():
+                    os.close(descriptor)
+
+    def _situation(
+        self,
+        queue: Sequence[Waiting],
+        locked: Collection[str],
+        *,
+        mean_s: float | None,
+        health: Mapping[str, float],
+    ) -> Situation:
+        gpus = self.inventory.gpus
+        return Situation(
+            queue=queue,
+            free=[gpu for gpu in gpus if gpu.uuid in locked],
+            soon=[gpu for gpu in gpus if gpu.uuid in self._books.settling and gpu.uuid not in locked],
+            running=[
+                Running(gpus=out.lease.gpus, since_s=out.since_s, expected=out.waiting.expected)
+                for out in self._books.out.values()
+            ],
+            now_s=self._around.clock(),
+            mean_s=mean_s,
+            health=health,
+        )
 
     def release(self, lease: Lease) -> None:
         """Give the GPUs of a lease back; a lease that is not out is left alone."""
@@ -151,54 +184,76 @@ class GpuPool:
         )
         self._books.out[item.trial] = _Out(lease=lease, since_s=self._around.clock(), waiting=item)
         self._books.taken.update(gpu.uuid for gpu in gpus)
-        for gpu in gpus:
-            self._books.settling.pop(gpu.uuid, None)
         return lease
 
-    def _free(self) -> tuple[dict[str, int], dict[str, float]]:
-        """Lock every GPU that can be used now: descriptors and health by UUID."""
+    def _lock_free(self, locked: dict[str, int]) -> dict[str, float]:
+        """Lock every GPU that can be used now; fill in descriptors, return health, both by UUID."""
         around, books = self._around, self._books
         wanted = [g.uuid for g in self.inventory.gpus if g.uuid not in books.taken | books.aside.keys()]
+        books.why = {}
         if not wanted:
-            return {}, {}
-        held = around.held()
-        locked: dict[str, int] = {}
+            return {}
+        containers = around.held()
         for uuid in wanted:
-            descriptor = None if uuid in held else self._locks.take(uuid)
-            if descriptor is not None:
-                locked[uuid] = descriptor
-            elif self._locked_by_another(uuid, held):
-                books.settling.pop(uuid, None)
+            descriptor = None if uuid in containers else self._locks.take(uuid)
+            if descriptor is None:
+                self._held(uuid, "a container holds it" if uuid in containers else "its lock is held")
+                continue
+            locked[uuid] = descriptor
+            if uuid in books.held:  # another sweep had it until now: its memory needs its time too
+                books.held.discard(uuid)
+                books.settling[uuid] = around.clock()
         health: dict[str, float] = {}
         for uuid, status in around.status(list(locked)).items():
             why = around.busy(status)
-            if why is None:
-                health[uuid] = health_of(status)
-                books.settling.pop(uuid, None)
-            else:
+            if why is not None:
                 os.close(locked.pop(uuid))
                 self._busy(uuid, why, lost=status.lost)
-        return locked, health
+                continue
+            health[uuid] = health_of(status)
+        for uuid in locked:
+            books.settling.pop(uuid, None)
+            books.busy.pop(uuid, None)
+            books.told.pop(uuid, None)
+        return health
 
-    def _locked_by_another(self, uuid: str, held: Collection[str]) -> bool:
-        """Whether a GPU is somebody else's by now; just after a trial it may still be its engine's."""
-        released_s = self._books.settling.get(uuid)
-        late = released_s is not None and self._around.clock() - released_s > self._terms.settle_s
-        return uuid in held or released_s is None or late
+    def _held(self, uuid: str, why: str) -> None:
+        """Somebody has a GPU: just after a trial that is its engine, which ends; later it is another."""
+        books, released_s = self._books, self._books.settling.get(uuid)
+        books.why[uuid] = why
+        if released_s is not None and self._around.clock() - released_s <= self._terms.settle_s:
+            return
+        books.held.add(uuid)
+        if books.settling.pop(uuid, None) is not None:
+            pids = ", ".join(map(str, self._locks.holders(uuid))) or "unknown"
+            self._tell(uuid, why, f"is waited for: {why} after its trial, by process {pids}")
 
     def _busy(self, uuid: str, why: str, *, lost: bool) -> None:
-        """Decide what becomes of a GPU that nobody leased and that cannot be used."""
-        released_s, terms = self._books.settling.get(uuid), self._terms
-        waited_s = 0.0 if released_s is None else self._around.clock() - released_s
-        if released_s is not None and waited_s <= terms.settle_s and not lost:
+        """Decide what becomes of a GPU that nobody holds and that cannot be used."""
+        books, now_s = self._books, self._around.clock()
+        after_trial = uuid in books.settling
+        waited_s = now_s - (books.settling[uuid] if after_trial else books.busy.setdefault(uuid, now_s))
+        books.why[uuid] = why
+        kind = re.sub(r"[\d.,]+", "#", why)
+        if waited_s <= self._terms.settle_s:
+            if not after_trial:
+                self._tell(uuid, kind, f"is in use: {why}")
             return
-        index = next(gpu.index for gpu in self.inventory.gpus if gpu.uuid == uuid)
-        after = "" if released_s is None else f" {waited_s:.0f} s after its trial"
-        waits = terms.wait and not lost
-        told = f"GPU {index} is {'waited for' if waits else 'set aside'}: {why}{after}"
-        if self._books.told.get(uuid) != told:
-            self._books.told[uuid] = told
-            self._around.tell(told)
-        self._books.settling.pop(uuid, None)
+        waits = self._terms.wait and not lost
+        after = f" {waited_s:.0f} s after its trial" if after_trial else ""
+        told = f"is {'waited for' if waits else 'set aside'}: {why}{after}"
+        self._tell(uuid, f"late {kind}", told)
+        if after_trial:
+            books.busy[uuid] = books.settling.pop(uuid)
         if not waits:
-            self._books.aside[uuid] = told
+            books.aside[uuid] = f"GPU {self._index(uuid)} {told}"
+
+    def _tell(self, uuid: str, kind: str, text: str) -> None:
+        """Say something of a GPU, once for each kind until it was free again."""
+        known = self._books.told.setdefault(uuid, set())
+        if kind not in known:
+            known.add(kind)
+            self._around.tell(f"GPU {self._index(uuid)} {text}")
+
+    def _index(self, uuid: str) -> int:
+        return next(gpu.index for gpu in self.inventory.gpus if gpu.uuid == uuid)

@@ -79,6 +79,8 @@ def value_problems(config: Config) -> list[str]:
         problems.append("model.path: must be given: a folder, a GGUF file or a hub name")
     if not config.workload.loads:
         problems.append("workload.loads=[]: give at least one load, such as [1,8]")
+    if config.gpus.min_free_fraction > 1:
+        problems.append(f"gpus.min_free_fraction={config.gpus.min_free_fraction:g}: must be from 0 to 1")
     problems += _sweep_problems(config.sweep)
     if config.objective.metric not in RANKABLE:
         near = difflib.get_close_matches(config.objective.metric, RANKABLE, n=1)

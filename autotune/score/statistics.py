@@ -25,13 +25,11 @@ class Difference:
         return self.low > 0 or self.high < 0
 
 
-def paired_difference(
-    pairs: Sequence[tuple[float, float]], *, confidence: float = CONFIDENCE
-) -> Difference | None:
+def paired_difference(pairs: Sequence[tuple[float, float]]) -> Difference | None:
     """Return the relative difference of (first, second) pairs: Student's t on the logarithms of their ratios.
 
     d_i = ln(second_i / first_i); m = mean of d; s = their standard deviation (n - 1);
-    h = t_(1 + confidence)/2, n - 1 · s / √n; percent = 100 · (e^m - 1), from 100 · (e^(m - h) - 1) to
+    h = t_(1 + 0.95)/2, n - 1 · s / √n; percent = 100 · (e^m - 1), from 100 · (e^(m - h) - 1) to
     100 · (e^(m + h) - 1).
     What both values of a pair have in common (a hot room, a slow engine) cancels. Student's t, no bootstrap:
     with five pairs the percentiles of a bootstrap hold the truth far less often than they say. The d_i are
@@ -43,7 +41,7 @@ def paired_difference(
         return None
     logs = [math.log(second / first) for first, second in pairs]
     middle, count = fmean(logs), len(logs)
-    half = student_t((1 + confidence) / 2, count - 1) * stdev(logs) / math.sqrt(count)
+    half = student_t((1 + CONFIDENCE) / 2, count - 1) * stdev(logs) / math.sqrt(count)
     return Difference(
         percent=100 * math.expm1(middle),
         low=100 * math.expm1(middle - half),

@@ -6,6 +6,7 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Hashable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from statistics import fmean, pstdev
@@ -51,10 +52,13 @@ class Durations:
             self._own.append(ended)
 
     def learn(self, journal: Path) -> None:
-        """Take the trials of an earlier sweep in."""
+        """Take the trials of an earlier sweep in; what cannot be read only told how long things take."""
         self._queued, self._began = {}, {}
-        for event in _steps(journal):
-            self._take(event)
+        with suppress(
+            OSError, ValueError, LookupError, TypeError, AttributeError
+        ):  # gone, torn, or of another version
+            for event in _steps(journal):
+                self._take(event)
         self._queued, self._began = {}, {}
 
     def expected(self, alike: Alike) -> Expected | None:
@@ -89,10 +93,13 @@ class Durations:
         return None
 
 
-def newest_journals(outputs: Path, but: Path) -> list[Path]:
-    """Return the journals of the newest earlier sweeps."""
-    found = [path for path in outputs.glob(f"*/{NAME}") if path.parent.resolve() != but.resolve()]
-    return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)[:EARLIER]
+def newest_journals(outputs: Path) -> list[Path]:
+    """Return the journals of the newest sweeps."""
+    changed = {}
+    for path in outputs.glob(f"*/{NAME}"):
+        with suppress(OSError):  # deleted meanwhile
+            changed[path] = path.stat().st_mtime
+    return sorted(changed, key=lambda path: changed[path], reverse=True)[:EARLIER]
 
 
 def alike(queued: Event) -> Alike:
@@ -115,13 +122,10 @@ def _expected(seconds: Sequence[float], least: float) -> Expected:
 def _steps(journal: Path) -> Iterator[Event]:
     """The events that tell a trial's beginning and end; the many others are not even decoded."""
     wanted = (b'"event": "trial_queued"', b'"event": "trial_started"', b'"event": "trial_finished"')
-    try:
-        with journal.open("rb") as file:
-            for line in file:
-                if any(word in line[:300] for word in wanted):
-                    yield json.loads(line)
-    except (OSError, ValueError):  # gone, or torn: it only told how long things take
-        return
+    with journal.open("rb") as file:
+        for line in file:
+            if any(word in line[:300] for word in wanted):
+                yield json.loads(line)
 
 
 def _time(event: Event) -> datetime:

@@ -41,9 +41,14 @@ def to_yaml(content: Any) -> str:
 
 
 def keep(path: Path, text: str) -> None:
-    """Write a file of the sweep. Raises: InfrastructureError if it cannot be written."""
+    """Write a file of the sweep, whole or not at all.
+
+    Raises: InfrastructureError if it cannot be written.
+    """
+    part = path.with_name(f"{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        part.write_text(text)
+        part.replace(path)
     except OSError as error:
         raise InfrastructureError(f"cannot write {path}: {error.strerror}") from error

@@ -77,9 +77,9 @@ class MlflowMirror:
                 return
 
     def _patience_s(self) -> float:
-        if self._lost is None:
-            return PATIENCE_S
-        return STOPPED_PATIENCE_S if self._stop.is_set() else LOST_PATIENCE_S
+        if self._stop.is_set():
+            return LOST_PATIENCE_S if self._lost is None else STOPPED_PATIENCE_S
+        return PATIENCE_S if self._lost is None else LOST_PATIENCE_S
 
     def _mirror(self) -> None:
         """Attempt until one has written everything; the last begins after the end of the sweep."""

@@ -115,15 +115,29 @@ def earlier_state(folder: Path, *, resume: bool) -> SweepState:
 def check_same(started: Mapping[str, Any] | None, now: Mapping[str, Any], name: str) -> None:
     """Ensure that a sweep is resumed under its own objective, on its own GPUs, as real as it was before.
 
+    Some of its GPUs may be missing by now.
+
     Raises: ConfigError naming what differs.
     """
     if started is None:
         return
+    again = "resume with the same, or choose another name"
     problems = [
-        f"sweep.name={name}: {key} was {json.dumps(started[key])[:200]} and is {json.dumps(now[key])[:200]}: "
-        "resume with the same, or choose another name"
+        f"sweep.name={name}: {key} was {json.dumps(started[key])} and is {json.dumps(now[key])}: {again}"
         for key in now
-        if started[key] != now[key]
+        if key != "inventory" and started[key] != now[key]
+    ]
+    problems += [
+        f"sweep.name={name}: {told}: {again}" for told in _other_gpus(started["inventory"], now["inventory"])
     ]
     if problems:
         raise ConfigError(problems)
+
+
+def _other_gpus(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What is there that the sweep has not begun on: its trials would not be comparable."""
+    if before["kind"] != now["kind"]:
+        return [f"the GPUs were {before['kind']} and are {now['kind']}"]
+    known = [(gpu["uuid"], gpu["model"], gpu["node"]) for gpu in before["gpus"]]
+    new = [gpu for gpu in now["gpus"] if (gpu["uuid"], gpu["model"], gpu["node"]) not in known]
+    return [f"{gpu['model']} {gpu['uuid']} on {gpu['node']} is none of the GPUs it began on" for gpu in new]

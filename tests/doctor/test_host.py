@@ -5,8 +5,10 @@ from __future__ import annotations
 import http.server
 import json
 import re
+import sqlite3
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -62,6 +64,7 @@ def test_no_docker_daemon(host: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
     ("kind", "uri", "expected", "state"),
     [
         pytest.param("local", None, "mlruns/mlflow.db is there", State.GOOD, id="local"),
+        pytest.param("local", None, "cannot be read (file is not a database)", State.MISSING, id="no database"),
         pytest.param("server", "http://127.0.0.1:{port}", "http://127.0.0.1:{port} answers", State.GOOD, id="server"),
         pytest.param("server", "http://127.0.0.1:1", "http://127.0.0.1:1 does not answer", State.MISSING, id="nobody"),
         pytest.param("server", None, "tracking=server without its address", State.MISSING, id="no address"),
@@ -81,7 +84,12 @@ def test_the_store(
     """Local, on a server that answers or not, or a database of the user's own."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mlruns").mkdir()
-    (tmp_path / "mlruns" / "mlflow.db").touch()
+    path = tmp_path / "mlruns" / "mlflow.db"
+    if state is State.MISSING and uri is None:
+        path.write_text("this is not a database of MLflow's, however long it is")
+    else:
+        with closing(sqlite3.connect(path)) as made:
+            made.execute("create table alembic_version (version_num text)")
     address = None if uri is None else uri.format(port=daemon)
     store = place_findings(Config(tracking=TrackingConfig(kind=kind, uri=address)))[-1]
     assert store.text.endswith(expected.format(port=daemon))

@@ -183,7 +183,7 @@ def test_gpus_that_others_hold(tmp_path: Path, nvml_library: Path) -> None:
     argv = [sys.executable, "-m", "autotune", *words]
     done = subprocess.run(argv, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert "1 of 2 engines find room: GPU 1 is set aside: process 4711 computes on it" in done.stderr
+    assert "1 of 2 engines find room: GPU 1: process 4711 computes on it" in done.stderr
     assert not (tmp_path / "outputs" / "i").exists()
 
 

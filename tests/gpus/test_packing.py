@@ -10,16 +10,24 @@ from hypothesis import strategies as st
 
 from autotune.gpus.forecast import Expected
 from autotune.gpus.packing import Policy, Running, Situation, Waiting, pack
-from autotune.gpus.placement import straddles
+from autotune.gpus.placement import place, straddles
 from autotune.records import Gpu
 
 KNOWN, STREAMED = Policy(known=True), Policy(known=False)
 
 
-def gpus(count: int = 8, island: int = 4) -> list[Gpu]:
-    """GPUs of one node in islands of so many."""
+def gpus(count: int = 8, island: int = 4, *, numa: int = 8) -> list[Gpu]:
+    """GPUs of one node in islands of so many; without, in pairs on PCIe switches and so many on a NUMA node."""
     return [
-        Gpu(uuid=f"g{n}", index=n, model="m", node="n", island=f"i{n // island}" if island > 1 else None)
+        Gpu(
+            uuid=f"g{n}",
+            index=n,
+            model="m",
+            node="n",
+            island=f"i{n // island}" if island > 1 else None,
+            switch=f"s{n // 2}",
+            numa=n // numa,
+        )
         for n in range(count)
     ]
 
@@ -37,8 +45,10 @@ def started(now: Situation, policy: Policy, room: int = 99) -> list[int]:
 @st.composite
 def situations(draw: st.DrawFn) -> Situation:
     """A moment: some GPUs run, some are somebody else's, the rest is free; trials wait."""
-    every = gpus(draw(st.integers(1, 8)), draw(st.sampled_from([1, 2, 4, 8])))
-    state = [draw(st.sampled_from(["free", "held", "a", "b"])) for _ in every]
+    every = gpus(
+        draw(st.integers(1, 8)), draw(st.sampled_from([1, 2, 4, 8])), numa=draw(st.sampled_from([4, 8]))
+    )
+    state = [draw(st.sampled_from(["free", "held", "soon", "a", "b"])) for _ in every]
     running = [
         Running(
             gpus=tuple(gpu for gpu, name in zip(every, state, strict=True) if name == trial),
@@ -60,6 +70,7 @@ def situations(draw: st.DrawFn) -> Situation:
     return Situation(
         queue=waiting,
         free=[gpu for gpu, name in zip(every, state, strict=True) if name == "free"],
+        soon=[gpu for gpu, name in zip(every, state, strict=True) if name == "soon"],
         running=running,
         now_s=100.0,
         mean_s=draw(st.sampled_from([None, 1.0, 10.0, 1000.0])),
@@ -78,20 +89,29 @@ def test_no_gpu_is_given_twice(now: Situation, room: int, *, known: bool) -> Non
     assert all(len(assigned) == widths[trial] for trial, assigned in chosen)
 
 
+def _held_for_a_wide_one(now: Situation) -> bool:
+    """Whether one that needs more than half the node waits for nothing but memory."""
+    half, count = len(now.ours) / 2, len(now.free) + len(now.soon)
+    return any(half < item.gpus <= count and item.gpus > len(now.free) for item in now.queue)
+
+
 @given(now=situations())
 def test_a_known_grid_leaves_no_gpu_idle_that_a_trial_could_use(now: Situation) -> None:
     """What is left over is too little for each trial that waits on, or would cross islands."""
     chosen = dict(pack(now, KNOWN, room=99))
     left = [gpu for gpu in now.free if all(gpu not in assigned for assigned in chosen.values())]
     for item in now.queue:
-        if item.trial not in chosen and item.gpus <= len(left):
-            assert straddles(left, now.ours)
+        placed = place(left, item.gpus)
+        if item.trial not in chosen and placed is not None:
+            assert straddles(placed, now.ours) or _held_for_a_wide_one(now)
+            assert not now.still
 
 
 @given(now=situations())
 def test_a_known_grid_crosses_no_island(now: Situation) -> None:
-    """As long as one that is ours could hold the trial."""
-    assert not any(straddles(assigned, now.ours) for _, assigned in pack(now, KNOWN, room=99))
+    """As long as one that could hold the trial may get free."""
+    crossing = any(straddles(assigned, now.ours) for _, assigned in pack(now, KNOWN, room=99))
+    assert now.still or not crossing
 
 
 @given(now=situations())
@@ -105,9 +125,10 @@ def test_a_stream_leaves_no_gpu_idle_without_a_reason(now: Situation) -> None:
         item.gpus <= len(now.ours) for item in waits if item.gpus > len(left)
     )
     for item in waits:
-        if item.gpus <= len(left) and not reserved:
-            assert straddles(left, now.ours)
-            assert now.running
+        placed = place(left, item.gpus)
+        if placed is not None and not reserved:
+            assert straddles(placed, now.ours)
+            assert not now.still
             assert now.now_s - item.since_s < STREAMED.island_wait * mean_s
 
 
@@ -214,3 +235,41 @@ def test_a_stream_waits_for_an_island_for_a_bounded_time(waited_s: float, expect
     waiting = [Waiting(trial=0, gpus=4, since_s=100.0 - waited_s)]
     now = Situation(queue=waiting, free=free, running=running, now_s=100.0, mean_s=10.0)
     assert started(now, STREAMED) == expected
+
+
+def test_nobody_takes_gpus_from_a_wide_one_that_waits_for_memory_only() -> None:
+    """The GPUs of the wide trial before it get free one by one."""
+    every = gpus()
+    now = Situation(queue=queue(8, 1, 1), free=every[:6], soon=every[6:], running=[], now_s=0.0)
+    assert started(now, KNOWN) == []
+    assert started(dataclasses.replace(now, free=every, soon=[]), KNOWN) == [0]
+
+
+def test_an_island_whose_memory_gets_free_is_worth_waiting_for() -> None:
+    """It is as good as one on which a trial runs."""
+    every = gpus()
+    running = [Running(gpus=(every[6], every[7]), since_s=0.0)]
+    free = [every[0], every[1], every[4], every[5]]
+    now = Situation(queue=queue(4), free=free, soon=every[2:4], running=running, now_s=0.0)
+    assert started(now, KNOWN) == []
+
+
+def test_a_reservation_counts_from_when_the_trial_could_start() -> None:
+    """One long trial on another GPU is no leave to overtake until it ends."""
+    every = gpus(island=8)
+    long, mid = Expected(mean_s=500.0, spread=0.1), Expected(mean_s=30.0, spread=0.1)
+    running = [
+        Running(gpus=tuple(every[:4]), since_s=200.0, expected=long),
+        Running(gpus=tuple(every[4:7]), since_s=200.0, expected=Expected(mean_s=20.0, spread=0.1)),
+    ]
+    waiting = [Waiting(trial=0, gpus=4, since_s=0.0), Waiting(trial=1, gpus=1, since_s=199.0, expected=mid)]
+    now = Situation(queue=waiting, free=every[7:], running=running, now_s=200.0, mean_s=10.0)
+    assert started(now, STREAMED) == []
+
+
+def test_no_nvlink_and_one_gpu_almost_full() -> None:
+    """The healthier GPUs of two NUMA nodes are not taken for an island; a grid must never stand still."""
+    every = gpus(island=1, numa=4)
+    now = Situation(queue=queue(4), free=every, running=[], now_s=0.0, health={"g2": 0.99})
+    [(_, assigned)] = pack(now, KNOWN, room=9)
+    assert {gpu.numa for gpu in assigned} == {1}

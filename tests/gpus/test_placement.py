@@ -84,6 +84,7 @@ def test_all_on_one_node() -> None:
         pytest.param({"island": 4}, "0123", "01234567", False, id="inside one"),
         pytest.param({"island": 4}, "2345", "01234567", True, id="over two"),
         pytest.param({"island": 4}, "2345", "12345", False, id="over two, but no island has so many"),
+        pytest.param({"island": 2, "numa": 8}, "12", "0124567", True, id="pairs"),
         pytest.param({"island": 4}, "01234567", "01234567", False, id="wider than any island"),
         pytest.param({"numa": 4}, "34", "01234567", True, id="NUMA nodes where there is no NVLink"),
         pytest.param({"island": 8, "numa": 4}, "34", "01234567", False, id="NVLink joins the NUMA nodes"),
@@ -121,3 +122,27 @@ def test_as_many_as_asked_and_only_free_ones(shape: dict[str, int], free: set[in
     level = island_level(gpus)
     if level is not None and max(sum(level(a) == level(b) for b in gpus) for a in gpus) >= width:
         assert len({level(gpu) for gpu in placed}) == 1
+
+
+@given(
+    shape=st.sampled_from([{"island": 4}, {"switch": 2, "numa": 4}, WHOLE, {"island": 2, "numa": 4}]),
+    free=st.sets(st.integers(0, 7)),
+    width=st.integers(1, 8),
+    health=st.dictionaries(st.sampled_from([f"g{n}" for n in range(8)]), st.floats(0.5, 1.0)),
+)
+def test_nothing_straddles_what_is_free(
+    shape: dict[str, int], free: set[int], width: int, health: dict[str, float]
+) -> None:
+    """If one island that is free can hold a trial, it gets that, whatever the health of others."""
+    gpus = [gpu for gpu in node(**shape) if gpu.index in free]
+    placed = place(gpus, width, health=health)
+    assert placed is None or not straddles(placed, gpus)
+
+
+def test_one_bridged_pair_is_not_worth_waiting_for() -> None:
+    """Islands that are less than half of the GPUs would make the others idle."""
+    gpus = [
+        Gpu(uuid=f"g{n}", index=n, model="m", node="n", island="pair" if n < 2 else None) for n in range(8)
+    ]
+    assert not straddles(gpus[2:4], gpus)
+    assert place(gpus, 2) == tuple(gpus[:2])

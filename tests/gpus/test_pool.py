@@ -121,23 +121,40 @@ def test_a_lease_brings_its_cores(tmp_path: Path) -> None:
 
 
 def test_a_gpu_that_others_compute_on_is_set_aside(tmp_path: Path) -> None:
-    """It is told once, and not used any more even when it gets free: what was planned holds."""
+    """After a while, because it may be a trial of another sweep that ends; then for good, as was told."""
     host = Host(statuses={"gpu-0": GpuStatus(processes=(4711,))})
-    pool = pool_of(2, tmp_path, host=host)
+    pool = pool_of(2, tmp_path, Terms(settle_s=60), host)
     [lease] = pool.grant(queue((0, 1), (1, 1)), POLICY)
     assert _indices(lease) == [1]
-    assert host.said == ["GPU 0 is set aside: process 4711 computes on it"]
+    assert host.said == ["GPU 0 is in use: process 4711 computes on it"]
+    host.now_s = 61.0
+    assert pool.grant(queue((1, 1)), POLICY) == []
+    assert host.said[1:] == ["GPU 0 is set aside: process 4711 computes on it"]
     host.statuses.clear()
     assert pool.grant(queue((1, 1)), POLICY) == []
-    assert (pool.usable(), pool.set_aside()) == (1, host.said)
+    assert (pool.usable(), pool.set_aside()) == (1, host.said[1:])
+
+
+def test_a_gpu_that_gets_free_in_time_is_used(tmp_path: Path) -> None:
+    """What used it for a moment is forgotten."""
+    host = Host(statuses={"gpu-0": GpuStatus(processes=(4711,))})
+    pool = pool_of(1, tmp_path, Terms(settle_s=60), host)
+    assert pool.grant(queue((0, 1)), POLICY) == []
+    assert pool.waits_for() == ["GPU 0: process 4711 computes on it"]
+    host.now_s = 59.0
+    host.statuses.clear()
+    assert [_indices(lease) for lease in pool.grant(queue((0, 1)), POLICY)] == [[0]]
+    assert pool.waits_for() == []
 
 
 def test_a_gpu_that_others_compute_on_is_waited_for_if_wanted(tmp_path: Path) -> None:
-    """With `gpus.wait_for_free=true` it joins when it gets free; the wait is told once."""
+    """With `gpus.wait_for_free=true` it joins when it gets free; changing numbers are not told again."""
     host = Host(statuses={"gpu-0": GpuStatus(free_fraction=0.5)})
-    pool = pool_of(1, tmp_path, Terms(wait=True), host)
-    assert pool.grant(queue((0, 1)), POLICY) == pool.grant(queue((0, 1)), POLICY) == []
-    assert host.said == ["GPU 0 is waited for: 50 % of its memory is free; gpus.min_free_fraction is 0.9"]
+    pool = pool_of(1, tmp_path, Terms(wait=True, settle_s=60), host)
+    for second in range(0, 200, 5):
+        host.now_s, host.statuses["gpu-0"] = second, GpuStatus(free_fraction=0.5 + second / 1000)
+        assert pool.grant(queue((0, 1)), POLICY) == []
+    assert [line[:19] for line in host.said] == ["GPU 0 is in use: 50", "GPU 0 is waited for"]
     assert pool.usable() == 1
     host.statuses.clear()
     assert [_indices(lease) for lease in pool.grant(queue((0, 1)), POLICY)] == [[0]]
@@ -178,17 +195,64 @@ def test_a_stranger_long_after_a_trial_is_not_called_a_remnant(tmp_path: Path) -
     assert pool.grant(queue((1, 2)), POLICY) == []
     host.now_s, host.statuses["gpu-0"] = 1000.0, GpuStatus(processes=(7,))
     pool.grant(queue((1, 1)), POLICY)
-    assert host.said == ["GPU 0 is set aside: process 7 computes on it"]
+    assert host.said == ["GPU 0 is in use: process 7 computes on it"]
 
 
-@pytest.mark.parametrize("terms", [Terms(), Terms(wait=True)])
+@pytest.mark.parametrize("terms", [Terms(settle_s=60), Terms(wait=True, settle_s=60)])
 def test_a_lost_gpu_is_set_aside_for_good(terms: Terms, tmp_path: Path) -> None:
-    """Waiting for it would be in vain."""
+    """Waiting for it would be in vain; a driver that did not answer once is another matter."""
     host = Host(statuses={"gpu-0": GpuStatus(lost=True)})
     pool = pool_of(1, tmp_path, terms, host)
     assert pool.grant(queue((0, 1)), POLICY) == []
+    assert pool.usable() == 1
+    host.now_s = 61.0
+    assert pool.grant(queue((0, 1)), POLICY) == []
     assert pool.set_aside() == ["GPU 0 is set aside: it is lost"]
     assert pool.usable() == 0
+
+
+def test_a_gpu_of_another_sweep_has_its_time_to_get_free(tmp_path: Path) -> None:
+    """It is not set aside by those that wait for it, however slowly its memory gets free."""
+    host = Host()
+    ours = pool_of(1, tmp_path, Terms(settle_s=60), host)
+    theirs = pool_of(1, tmp_path, Terms(settle_s=60), host)
+    [lease] = theirs.grant(queue((0, 1)), POLICY)
+    assert ours.grant(queue((0, 1)), POLICY) == []
+    host.now_s, host.statuses["gpu-0"] = 500.0, GpuStatus(free_fraction=0.1)
+    theirs.release(lease)
+    assert ours.grant(queue((0, 1)), POLICY) == []
+    assert ours.is_settling()
+    host.now_s = 559.0
+    host.statuses.clear()
+    assert len(ours.grant(queue((0, 1)), POLICY)) == 1
+    assert host.said == []
+
+
+def test_gpus_of_a_dead_controller_have_their_time_too(tmp_path: Path) -> None:
+    """A resume has just ended its engines."""
+    host = Host(statuses={"gpu-0": GpuStatus(free_fraction=0.1)})
+    pool = pool_of(1, tmp_path, Terms(settle_s=60), host)
+    pool.settle()
+    assert pool.grant(queue((0, 1)), POLICY) == []
+    assert (host.said, pool.is_settling()) == ([], True)
+
+
+def test_a_lock_that_stays_held_after_a_trial_is_told(tmp_path: Path) -> None:
+    """With the process that holds it, once; the GPU is taken again when that has ended."""
+    host = Host()
+    pool = pool_of(1, tmp_path, Terms(settle_s=60), host)
+    [lease] = pool.grant(queue((0, 1)), POLICY)
+    program = "import sys; sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, pass_fds=lease.locks
+    ) as stray:
+        pool.release(lease)
+        for second in (1.0, 61.0, 62.0):
+            host.now_s = second
+            assert pool.grant(queue((1, 1)), POLICY) == []
+        assert host.said == [f"GPU 0 is waited for: its lock is held after its trial, by process {stray.pid}"]
+        stray.communicate(b"")
+    assert len(pool.grant(queue((1, 1)), POLICY)) == 1
 
 
 def test_a_gpu_that_a_container_has_is_not_free(tmp_path: Path) -> None:

@@ -211,7 +211,7 @@ def test_gpus_that_others_hold_are_not_waited_for_longer_than_allowed(sweep: Swe
         ends[finished.job.plan.gpus] = None if failure is None else failure.kind
     os.close(held)
     assert ends == {8: "no_gpus", 1: None, 2: None, 4: None}
-    assert said == ["waiting for GPUs that other processes hold"]
+    assert said == ["waiting for GPUs: GPU 7: its lock is held"]
     [refused] = [trial for trial in sweep.state.trials.values() if trial.status == "failed"]
     assert refused.finished is not None
     assert "launcher.acquire_timeout_s=0.5" in refused.finished["failure"]["message"]

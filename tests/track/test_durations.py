@@ -96,12 +96,30 @@ def test_the_mean_is_of_this_sweep_and_counts_failures(tmp_path: Path) -> None:
     assert known.mean_s == 50.0
 
 
-def test_the_newest_sweeps_but_not_this_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "content", [{"params": {}}, {"params": {}, "plan": {}}, {"params": None, "plan": 3}, []]
+)
+def test_a_journal_of_another_kind_teaches_nothing(content: Any, tmp_path: Path) -> None:
+    """It stops no sweep."""
+    events = lived(0, 10)
+    events[0] = {"event": "trial_queued", "trial": 0, **content} if content else ["trial_queued"]  # type: ignore[assignment]
+    journal = tmp_path / "journal.jsonl"
+    journal.write_text(
+        "\n".join(map(json.dumps, events)).replace('["trial_queued"]', '["event": "trial_queued"]')
+    )
+    durations = Durations()
+    durations.learn(journal)
+    durations.learn(tmp_path / "gone")
+    assert durations.expected(like(1)) is None
+
+
+def test_the_newest_sweeps(tmp_path: Path) -> None:
     """So many that reading them takes no time."""
     for number in range(EARLIER + 5):
         path = tmp_path / f"sweep-{number}" / "journal.jsonl"
         path.parent.mkdir()
         path.touch()
         os.utime(path, (number, number))
-    found = newest_journals(tmp_path, tmp_path / "sweep-24")
-    assert [path.parent.name for path in found] == [f"sweep-{n}" for n in range(23, 3, -1)]
+    assert [path.parent.name for path in newest_journals(tmp_path)] == [
+        f"sweep-{n}" for n in range(24, 4, -1)
+    ]

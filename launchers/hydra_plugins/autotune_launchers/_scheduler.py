@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+from autotune.errors import InfrastructureError
 from autotune.gpus.packing import Policy, Waiting
 from autotune.records import Candidate, Failure, Lease, Outcome, Status
 from autotune.sweep import Admission, Sweep
@@ -132,15 +133,25 @@ class Scheduler:
             policy = Policy(known=self._known, overtake=launcher.overtake, island_wait=launcher.island_wait)
             durations = self._sweep.durations
             waiting = [waits.as_of(durations) for waits in self._waiting.values()]
-            for lease in self._sweep.pool.grant(waiting, policy, mean_s=durations.mean_s):
-                self._start(lease)
+            leases = self._sweep.pool.grant(waiting, policy, mean_s=durations.mean_s)
+            try:
+                while leases:
+                    self._start(leases.pop(0))
+            finally:
+                for lease in leases:
+                    self._sweep.pool.release(lease)
             self._refuse_what_cannot_start()
 
     def _start(self, lease: Lease) -> None:
         job = self._waiting.pop(lease.trial).job
         thread = threading.Thread(target=self._run, args=(job, lease), name=f"trial-{job.number}")
         self._running[job.number] = thread
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError as error:  # the system has no thread left
+            del self._running[job.number]
+            self._sweep.pool.release(lease)
+            raise InfrastructureError(f"cannot start trial {job.number}: {error}") from error
 
     def _run(self, job: Job, lease: Lease) -> None:
         ended: Finished | BaseException
@@ -167,18 +178,21 @@ class Scheduler:
         }
         limit_s, idle_s = self._sweep.settings.config.launcher.acquire_timeout_s, self._idle_s()
         if limit_s is not None and idle_s > limit_s:
-            told = f"others hold the GPUs for longer than launcher.acquire_timeout_s={limit_s:g}"
+            told = f"waited longer than launcher.acquire_timeout_s={limit_s:g}: {self._waits_for()}"
             reasons = dict.fromkeys(self._waiting, told) | reasons
         elif idle_s > POLL_S and not self._told and len(reasons) < len(self._waiting):
             self._told = True
-            self._sweep.tell("waiting for GPUs that other processes hold")
+            self._sweep.tell(f"waiting for GPUs: {self._waits_for()}")
         for number, reason in reasons.items():
             self._refuse(self._waiting[number].job, reason)
 
+    def _waits_for(self) -> str:
+        return "; ".join(self._sweep.pool.waits_for()) or "none is free"
+
     def _idle_s(self) -> float:
-        """Seconds for which trials have waited while none of ours was running."""
+        """Seconds for which trials have waited while none of ours was running, or giving its memory back."""
         now_s = time.monotonic()
-        if self._running or not self._waiting:
+        if self._running or not self._waiting or self._sweep.pool.is_settling():
             self._idle_since = None
             return 0.0
         self._idle_since = now_s if self._idle_since is None else self._idle_since
@@ -186,9 +200,7 @@ class Scheduler:
 
     def _refuse(self, job: Job, message: str) -> None:
         del self._waiting[job.number]
-        advice = (
-            "free the GPUs and continue the sweep with sweep.retry=no_gpus, or set gpus.wait_for_free=true"
-        )
+        advice = "free the GPUs, or allow a longer wait, and resume with sweep.retry=no_gpus"
         failure = Failure(kind="no_gpus", message=message, advice=advice)
         outcome = Outcome(status=Status.FAILED, failure=failure)
         self._sweep.finish(job.number, outcome)
