@@ -6,7 +6,6 @@ This is the only place that turns exceptions into outcomes.
 from __future__ import annotations
 
 import contextlib
-import shutil
 import threading
 import time
 import traceback
@@ -31,13 +30,11 @@ from autotune.records import (
 )
 from autotune.schema import Config
 from autotune.score.objective import best_result, summarize
+from autotune.track.files import check_disk
 from autotune.track.records import load_record, write_measurements
 from autotune.watch import Limits, Watch, limits_of
 
 Emit = Callable[..., None]
-
-DISK_FULL_BYTES = 2**20
-"""With less than this the files of a trial cannot be written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +100,7 @@ class Trial:
             message = f"autotune itself failed: {type(error).__name__}: {error}"
             status, failure = Status.FAILED, Failure(kind="unknown", message=message)
         if status is Status.FAILED:
-            _check_disk(self.job.folder)
+            check_disk(self.job.folder)
         try:
             return self._outcome(progress, status, failure, self.clock() - began)
         except OSError as error:
@@ -247,13 +244,6 @@ class Trial:
         with contextlib.suppress(OSError):  # the disk may be what failed; that is told by itself
             self.job.folder.mkdir(parents=True, exist_ok=True)
             (self.job.folder / "autotune-error.log").write_text(text)
-
-
-def _check_disk(folder: Path) -> None:
-    """A trial that failed on a full disk failed for that, whatever it looks like; the next one would too."""
-    there = next(path for path in (folder, *folder.parents) if path.exists())
-    if shutil.disk_usage(there).free < DISK_FULL_BYTES:
-        raise InfrastructureError(f"{folder}: No space left on device: free some space")
 
 
 def _failure(error: TrialError) -> Failure:

@@ -6,7 +6,7 @@ durations from a table; the engines alone are stand-ins. `mix` and `speedup` rea
 mix      makespan over its lower bound, and over that of the policy in simulated time, for the same trials
 latency  from the end of a trial to the start of the next one on its GPU, with 200 trials waiting
 speedup  24 one-GPU trials of equal length, one at a time over packed
-cost     controller CPU and memory for each of 2,000 trials, without composing (`plan`) and without a store
+cost     controller CPU for each of 2,000 trials, without composing (`plan`) and a store; memory meanwhile
 """
 
 from __future__ import annotations
@@ -18,13 +18,15 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from packing import NODES, Clock, bound, ours
+from packing import ours
+from packing_clock import NODES, Clock, bound
 
 from autotune.track.journal import read
 
@@ -112,27 +114,29 @@ def speedup() -> None:
 
 
 def cost() -> None:
-    """Take the slope from 200 to 2,000 trials: what is done once does not count."""
-    figures: dict[str, list[tuple[float, float]]] = {"sweep": [], "plan": []}
+    """Take the slope of CPU from 200 to 2,000 trials: what is done once does not count."""
+    cpu_s: dict[str, list[float]] = {"sweep": [], "plan": []}
+    memory: list[float] = []
     for count in (200, 2000):
         rows = [("tp1", number, 0.0) for number in range(1, count + 1)]
         for name, command in (("sweep", ()), ("plan", ("plan",))):
             with tempfile.TemporaryDirectory() as folder:
-                used = _sweep(Path(folder), rows, f"tracking.uri={NOWHERE}", command=command)
-                figures[name].append(used)
-    slope = {name: 1000 * (b[0] - a[0]) / 1800 for name, (a, b) in figures.items()}
-    (_, few), (_, many) = figures["sweep"]
+                used_s, seen = _sweep(Path(folder), rows, f"tracking.uri={NOWHERE}", command=command)
+                cpu_s[name].append(used_s)
+                memory = memory if command else seen
+    slope = {name: 1000 * (many - few) / 1800 for name, (few, many) in cpu_s.items()}
     print(
         f"cost     {slope['sweep'] - slope['plan']:.1f} ms CPU a trial beyond composing "
-        f"({slope['plan']:.1f} ms); {few:.0f} MiB for 200 trials, {many:.0f} MiB for 2,000",
+        f"({slope['plan']:.1f} ms); {memory[0]:.0f} MiB after the first of 2,000 trials, "
+        f"{memory[-1]:.0f} MiB after the last",
         flush=True,
     )
 
 
 def _sweep(
     folder: Path, rows: Sequence[tuple[str, int, float]], *more: str, command: Sequence[str] = ()
-) -> tuple[float, float]:
-    """Run a sweep over layouts × numbers; return its CPU seconds and its largest memory in MiB."""
+) -> tuple[float, list[float]]:
+    """Run a sweep over layouts × numbers; return its CPU seconds, and its memory in MiB while trials end."""
     table = [
         "parallel,runtime.args.max_num_seqs,workload.concurrency,startup_s,duration_s,total_tokens_per_s"
     ]
@@ -159,11 +163,26 @@ def _sweep(
         argv = [sys.executable, "-m", "autotune", *words]
         env = {**os.environ, "PYTHONPATH": path}
         process = subprocess.Popen(argv, cwd=folder, env=env, stdout=sink, stderr=sink)
-        _, status, usage = os.wait4(process.pid, 0)  # of this one child
-        process.returncode = os.waitstatus_to_exitcode(status)
+        cpu_s, memory = _watched(process, folder / "outputs" / "s" / "journal.jsonl")
     if process.returncode:
         raise SystemExit(f"the sweep ended with status {process.returncode}\n{log.read_text()}")
-    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+    return cpu_s, memory
+
+
+def _watched(process: subprocess.Popen[bytes], journal: Path) -> tuple[float, list[float]]:
+    """CPU seconds of this one child at its end, and its memory in MiB from the first trial that ended."""
+    memory: list[float] = []
+    begun = False
+    while True:
+        pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+        if pid:
+            process.returncode = os.waitstatus_to_exitcode(status)
+            return usage.ru_utime + usage.ru_stime, memory
+        begun = begun or (journal.exists() and b"trial_finished" in journal.read_bytes())
+        pages = Path(f"/proc/{process.pid}/statm").read_text().split()
+        if begun and len(pages) > 1 and pages[1] != "0":
+            memory.append(int(pages[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20)
+        time.sleep(0.1)
 
 
 def _runs(folder: Path) -> list[tuple[float, float, set[str]]]:

@@ -51,7 +51,7 @@ def run_interference(
         problems = [*scope_problems(asked, pairs), *asked.problems]
         if not asked.varied:  # else there are many candidates, and none to judge
             problems += start_problems(asked)
-        problems += [] if problems else room_problems(asked)
+        problems += room_problems(asked)
         if problems:
             raise ConfigError(problems)
         return _run(_settings(asked, command), asked.entries[0], pairs)

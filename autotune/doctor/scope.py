@@ -20,6 +20,8 @@ def scope_problems(asked: Survey, pairs: int) -> list[str]:
         problems.append("deploy.url: doctor --interference starts and ends engines of its own: leave it out")
     if config.deploy.port is not None:
         problems.append("deploy.port: engines side by side need ports of their own: leave it out")
+    if config.sweep.resume:
+        problems.append("sweep.resume: an experiment is measured as a whole: leave it out")
     if config.deploy.kind == "replay":
         problems.append("deploy=replay: recorded rows have no neighbours: choose process or simulated")
     return problems
@@ -27,7 +29,10 @@ def scope_problems(asked: Survey, pairs: int) -> list[str]:
 
 def room_problems(asked: Survey) -> list[str]:
     """Return why only one engine fits, and how a second one would."""
-    width, gpus = asked.entries[0].plan.gpus, len(asked.inventory.gpus)
+    plan, gpus = asked.entries[0].plan, len(asked.inventory.gpus)
+    width = plan.gpus
+    if not plan.valid or asked.varied or asked.no_gpus or asked.config.deploy.url is not None:
+        return []  # there are reasons enough, or nothing to count
     if gpus // width < 2:
         return [f"nothing can run beside it: it takes {width} of {gpus} GPUs; choose a narrower layout"]
     if asked.config.launcher.max_parallel == 1:

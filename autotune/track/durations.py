@@ -23,6 +23,9 @@ FEW = 3  # trials of a layout before their mean says something
 GROWN = 1.1
 LEAST = 0.05  # no two trials are as alike as a few happened to be
 
+UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError)
+"""What a journal raises that is gone, torn, or of another version."""
+
 Event = Mapping[str, Any]
 Alike = tuple[Hashable, ...]
 
@@ -31,9 +34,11 @@ class Durations:
     """Wall seconds from start to end of trials: of this very engine, else of its layout and model.
 
     `mean_s` is that of the trials this sweep itself has seen end, failed ones too; None before the first.
+    `changes` counts how often what is expected of others has changed.
     """
 
     def __init__(self) -> None:
+        self.changes = 0
         self._queued: dict[int, Event] = {}
         self._began: dict[int, datetime] = {}
         self._seconds: defaultdict[Hashable, list[float]] = defaultdict(list)
@@ -54,28 +59,15 @@ class Durations:
     def learn(self, journal: Path) -> None:
         """Take the trials of an earlier sweep in; what cannot be read only told how long things take."""
         self._queued, self._began = {}, {}
-        with suppress(
-            OSError, ValueError, LookupError, TypeError, AttributeError
-        ):  # gone, torn, or of another version
+        with suppress(*UNREADABLE):
             for event in _steps(journal):
                 self._take(event)
         self._queued, self._began = {}, {}
 
     def expected(self, alike: Alike) -> Expected | None:
         """Return how long a trial will take (see `alike`); None if nothing like it has ended."""
-        for level, key in enumerate(alike):
-            seconds = self._seconds.get(key, ())
-            if len(seconds) >= (1 if level == 0 else FEW):
-                return self._reckoned(key, seconds, ONE if level == 0 else LEAST)
-        return None
-
-    def _reckoned(self, key: Hashable, seconds: Sequence[float], least: float) -> Expected:
-        """Reckon anew when a tenth more trials have ended: all that wait are looked up again then."""
-        count, known = self._known.get(key, (0, None))
-        if known is None or len(seconds) > GROWN * count:
-            known = _expected(seconds, least)
-            self._known[key] = (len(seconds), known)
-        return known
+        known = (self._known[key] for key in alike if key in self._known)
+        return next((expected for _, expected in known), None)
 
     def _take(self, event: Event) -> float | None:
         kind, number = event["event"], event.get("trial")
@@ -87,10 +79,19 @@ class Durations:
             began, queued = self._began.pop(number), self._queued.pop(number)
             if event["status"] != "interrupted":
                 seconds = max((_time(event) - began).total_seconds(), 0.001)
-                for key in alike(queued):
-                    self._seconds[key].append(seconds)
+                for level, key in enumerate(alike(queued)):
+                    self._add(key, seconds, level)
                 return seconds
         return None
+
+    def _add(self, key: Hashable, seconds: float, level: int) -> None:
+        """Add a duration; reckon anew only when a tenth more are known: all that wait are looked at then."""
+        every = self._seconds[key]
+        every.append(seconds)
+        count = self._known[key][0] if key in self._known else 0
+        if len(every) >= (1 if level == 0 else FEW) and len(every) > GROWN * count:
+            self._known[key] = (len(every), _expected(every, ONE if level == 0 else LEAST))
+            self.changes += level > 0  # no other trial of a sweep has this very engine and traffic
 
 
 def newest_journals(outputs: Path) -> list[Path]:

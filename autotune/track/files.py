@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ import yaml
 from autotune.errors import InfrastructureError
 
 MANY = 10_000  # nodes that are remembered
+
+DISK_FULL_BYTES = 2**20
+"""With less than this the files of a trial cannot be written."""
 
 
 class ConfigText:
@@ -52,3 +56,10 @@ def keep(path: Path, text: str) -> None:
         part.replace(path)
     except OSError as error:
         raise InfrastructureError(f"cannot write {path}: {error.strerror}") from error
+
+
+def check_disk(folder: Path) -> None:
+    """A trial that failed on a full disk failed for that, whatever it looks like; the next one would too."""
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if shutil.disk_usage(there).free < DISK_FULL_BYTES:
+        raise InfrastructureError(f"{folder}: No space left on device: free some space")

@@ -51,6 +51,8 @@ def kept(shop: Shop) -> dict[str, Any]:
         pytest.param(["+experiment=demo"], "measures one configuration: give one value for runtime, parallel", id="a sweep's preset"),
         pytest.param(["-m"], "doctor looks at one configuration: leave out -m", id="-m"),
         pytest.param(["--pairs", "2"], "--pairs 2: must be at least 3", id="too few pairs"),
+        pytest.param(["--pairs", "2", "gpus.count=1"], "nothing can run beside it", id="all at once"),
+        pytest.param(["sweep.resume=true"], "an experiment is measured as a whole", id="resume"),
         pytest.param(["--pairs", "many"], "invalid int value", id="no number"),
         pytest.param(["parallel=tp8"], "nothing can run beside it: it takes 8 of 8 GPUs", id="no room"),
         pytest.param(["launcher.max_parallel=1"], "nothing can run beside it: launcher.max_parallel=1", id="not allowed"),

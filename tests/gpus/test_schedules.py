@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from autotune.gpus.busy import why_busy
+from autotune.gpus.forecast import Expected
 from autotune.gpus.locks import GpuLocks
 from autotune.gpus.packing import Policy, Waiting
 from autotune.gpus.placement import straddles
@@ -41,6 +42,7 @@ class Node:
     fates: list[Fate]
     policy: Policy
     look_ahead: int
+    foreseen: bool = False  # durations are known
     leases: list[tuple[float, float, Lease]] = field(default_factory=list)  # from, to
     waited: dict[int, float] = field(default_factory=dict)
     ended: list[float] = field(default_factory=list)
@@ -53,7 +55,7 @@ class Node:
         upcoming = next(coming, None)
         while True:
             while upcoming is not None and len(queue) < self.look_ahead:
-                queue.append(Waiting(trial=upcoming[0], gpus=upcoming[1].gpus, since_s=self.clock[0]))
+                queue.append(self._waits(*upcoming))
                 upcoming = next(coming, None)
             mean_s = sum(self.ended) / len(self.ended) if self.ended else None
             granted = self.pool.grant(queue, self.policy, mean_s=mean_s)
@@ -77,6 +79,10 @@ class Node:
                     | ({upcoming[0]} if upcoming else set())
                     | {number for number, _ in coming}
                 )
+
+    def _waits(self, trial: int, fate: Fate) -> Waiting:
+        expected = Expected(mean_s=fate.seconds, spread=0.1) if self.foreseen else None
+        return Waiting(trial=trial, gpus=fate.gpus, since_s=self.clock[0], expected=expected)
 
     def _end(self, item: tuple[float, int, Lease]) -> None:
         self.clock[0], trial, lease = item
@@ -194,3 +200,21 @@ def test_overtaking_is_bounded(trials: list[int], tmp_path: Path) -> None:
     narrow = [waited for trial, waited in played.waited.items() if trials[trial] < 8]
     assert max(wide, default=0.0) <= OVERTAKE + 1 + 2
     assert max(narrow, default=0.0) <= 2 * OVERTAKE + 1 + 3
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=15)
+@given(
+    narrow=st.lists(st.floats(0.8, 1.6), min_size=150, max_size=200),
+    wide=st.sampled_from([2, 4]),
+    foreseen=st.booleans(),
+)
+def test_one_long_trial_is_no_leave_to_overtake(
+    narrow: list[float], wide: int, tmp_path: Path, *, foreseen: bool
+) -> None:
+    """While it runs on one GPU, a trial that needs several waits for some of the seven others, not for it."""
+    first, *rest = (Fate(1, seconds) for seconds in narrow)
+    trials = [Fate(1, 1000.0), first, *rest[:10], Fate(wide, 1.0), *rest[10:]]
+    played = node(tmp_path, trials, Policy(known=False, overtake=OVERTAKE), island=8, look_ahead=3)
+    played.foreseen = foreseen
+    assert played.run() == set()
+    assert played.waited[12] <= 2 * OVERTAKE * 1.6 + 2 * 1.6

@@ -74,6 +74,24 @@ def test_the_layout_and_model() -> None:
     assert known.spread == pytest.approx(math.log(2) * math.sqrt(2 / 3))
 
 
+def test_a_change_is_told_where_it_can_concern_others() -> None:
+    """Not by a single trial, whose engine no other has; then with every tenth part more."""
+    durations = told(*lived(0, 10, signature="a"), *lived(1, 20, signature="b"))
+    assert durations.changes == 0
+    for event in lived(2, 40, signature="c"):
+        durations.follow(event)
+    assert durations.changes == 2  # the layout, and the number of GPUs
+    known = durations.expected(like(9, signature="x"))
+    for number in range(3, 13):
+        for event in lived(number, 5, signature=str(number)):
+            durations.follow(event)
+    later = durations.expected(like(9, signature="x"))
+    assert known is not None
+    assert later is not None
+    assert durations.changes > 2
+    assert later.mean_s < known.mean_s
+
+
 @pytest.mark.parametrize("other", [{"tp": 2}, {"loads": "[1,8]"}])
 def test_another_layout_or_another_traffic_says_nothing(other: dict[str, Any]) -> None:
     """Durations depend on both."""

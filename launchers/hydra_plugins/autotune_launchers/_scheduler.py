@@ -35,12 +35,11 @@ class _Waits:
     alike: Alike
     item: Waiting
 
-    def as_of(self, durations: Durations) -> Waiting:
-        """Return it with what is expected of it by now."""
+    def look(self, durations: Durations) -> None:
+        """Expect of it what can be expected by now."""
         expected = durations.expected(self.alike)
         if expected is not self.item.expected:
             self.item = replace(self.item, expected=expected)
-        return self.item
 
 
 class Scheduler:
@@ -55,6 +54,7 @@ class Scheduler:
         self._known = True
         self._idle_since: float | None = None
         self._told = False
+        self._changes = 0  # of durations, when what waits was last looked at
 
     @contextmanager
     def guarded(self) -> Iterator[None]:
@@ -117,7 +117,10 @@ class Scheduler:
 
     def _waits(self, job: Job) -> _Waits:
         queued = self._sweep.trial(job.number).queued
-        return _Waits(job, alike(queued), Waiting(trial=job.number, gpus=job.width, since_s=time.monotonic()))
+        item = Waiting(trial=job.number, gpus=job.width, since_s=time.monotonic())
+        waits = _Waits(job, alike(queued), item)
+        waits.look(self._sweep.durations)
+        return waits
 
     def _pending(self) -> bool:
         with self._guard:
@@ -131,9 +134,9 @@ class Scheduler:
                 return
             launcher = self._sweep.settings.config.launcher
             policy = Policy(known=self._known, overtake=launcher.overtake, island_wait=launcher.island_wait)
-            durations = self._sweep.durations
-            waiting = [waits.as_of(durations) for waits in self._waiting.values()]
-            leases = self._sweep.pool.grant(waiting, policy, mean_s=durations.mean_s)
+            self._look()
+            waiting = [waits.item for waits in self._waiting.values()]
+            leases = self._sweep.pool.grant(waiting, policy, mean_s=self._sweep.durations.mean_s)
             try:
                 while leases:
                     self._start(leases.pop(0))
@@ -141,6 +144,14 @@ class Scheduler:
                 for lease in leases:
                     self._sweep.pool.release(lease)
             self._refuse_what_cannot_start()
+
+    def _look(self) -> None:
+        """Look again at what waits, but only if that can make a difference: it may be thousands."""
+        durations = self._sweep.durations
+        if durations.changes != self._changes:
+            self._changes = durations.changes
+            for waits in self._waiting.values():
+                waits.look(durations)
 
     def _start(self, lease: Lease) -> None:
         job = self._waiting.pop(lease.trial).job

@@ -1,8 +1,4 @@
-"""Frozen domain values that flow between the stages.
-
-`schema.py` holds what a user writes; this module holds what the program knows. Nothing here reads
-a file, a clock or the environment, so a trial that sees only these values can run in any thread.
-"""
+"""Candidates, plans, traffic, measurements and outcomes."""
 
 from __future__ import annotations
 
@@ -38,93 +34,12 @@ class Mode(str, Enum):
     RATE = "rate"
 
 
-class InventoryKind(str, Enum):
-    """Where an inventory comes from."""
-
-    DETECTED = "detected"
-    DECLARED = "declared"
-    CPU = "cpu"
-    FOREIGN = "foreign"
-    UNKNOWN = "unknown"  # no driver to ask: only planned for
-
-
 class Status(str, Enum):
     """What a trial ended as; the value of the MLflow tag `autotune.status`."""
 
     MEASURED = "measured"
     FAILED = "failed"
     INTERRUPTED = "interrupted"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GpuSpec:
-    """What a GPU model can do, from its data sheet; dense figures, without sparsity.
-
-    `tflops_16bit` and `tflops_8bit` are 10^12 FLOP/s, `memory_gib` is GiB, `memory_gb_per_s` and
-    `link_gb_per_s` (one direction, between two GPUs) are 10^9 bytes/s.
-    """
-
-    tflops_16bit: float
-    tflops_8bit: float | None
-    memory_gib: float
-    memory_gb_per_s: float
-    link_gb_per_s: float
-    compute_capability: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gpu:
-    """One GPU, or one slot of a CPU inventory (`uuid` then names the slot).
-
-    GPUs with the same `island` are joined by NVLink, with the same `switch` by one PCIe switch, with the
-    same `numa` by one NUMA node, whose cores are `cpus`; None is unknown, or has none. `unknown` says
-    what the driver did not tell and why.
-    """
-
-    uuid: str
-    index: int
-    model: str
-    node: str
-    memory_gib: float | None = None
-    compute_capability: float | None = None
-    spec: GpuSpec | None = None
-    pci_bus_id: str | None = None
-    island: str | None = None
-    switch: str | None = None
-    numa: int | None = None
-    cpus: tuple[int, ...] = ()
-    power_limit_w: float | None = None
-    mig: bool | None = None
-    unknown: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GpuStatus:
-    """How busy a GPU is at one moment; None is what the driver does not tell.
-
-    Fractions are 0-1 of all memory and of the last sample period; `processes` are the ids of those that
-    compute on it. `lost` is a GPU that has fallen off the bus.
-    """
-
-    free_fraction: float | None = None
-    utilization: float | None = None
-    processes: tuple[int, ...] | None = None
-    power_w: float | None = None
-    lost: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Inventory:
-    """The GPUs that trials may use, in the driver's order; `notes` say which were left out and why."""
-
-    kind: InventoryKind
-    gpus: tuple[Gpu, ...]
-    notes: tuple[str, ...] = ()
-
-    @property
-    def model(self) -> str:
-        """The GPU models present, joined by `+`; `none` for an empty inventory."""
-        return "+".join(dict.fromkeys(gpu.model for gpu in self.gpus)) or "none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,23 +94,6 @@ class Plan:
     def valid(self) -> bool:
         """Whether the candidate can run."""
         return not self.reasons
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lease:
-    """The GPUs a trial holds, all on one node, until nobody has any of `locks` open any more.
-
-    `locks` are the descriptors of their locks, which the engine inherits. `cpus` are the cores of the
-    engine, `client_cpus` those of the load client; empty: any.
-    """
-
-    trial: int
-    kind: InventoryKind
-    node: str
-    gpus: tuple[Gpu, ...]
-    locks: tuple[int, ...] = ()
-    cpus: tuple[int, ...] = ()
-    client_cpus: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,52 @@
+"""Frozen domain values that flow between the stages.
+
+`schema` holds what a user writes; these modules hold what the program knows. Nothing here reads
+a file, a clock or the environment, so a trial that sees only these values can run in any thread.
+"""
+
+from autotune.records.hardware import Gpu, GpuSpec, GpuStatus, Inventory, InventoryKind, Lease
+from autotune.records.trials import (
+    LATENCIES,
+    METRICS,
+    STATISTICS,
+    THROUGHPUTS,
+    Candidate,
+    Endpoint,
+    Failure,
+    Load,
+    LoadResult,
+    Measurement,
+    Memory,
+    Mode,
+    Outcome,
+    Plan,
+    Readiness,
+    Status,
+    Traffic,
+)
+
+__all__ = [
+    "LATENCIES",
+    "METRICS",
+    "STATISTICS",
+    "THROUGHPUTS",
+    "Candidate",
+    "Endpoint",
+    "Failure",
+    "Gpu",
+    "GpuSpec",
+    "GpuStatus",
+    "Inventory",
+    "InventoryKind",
+    "Lease",
+    "Load",
+    "LoadResult",
+    "Measurement",
+    "Memory",
+    "Mode",
+    "Outcome",
+    "Plan",
+    "Readiness",
+    "Status",
+    "Traffic",
+]
