@@ -70,7 +70,11 @@ class Shop:
     def run(self, words: list[str]) -> tuple[int, str, str]:
         """Run a command to its end: exit status, standard output, standard error."""
         with self.start(words) as process:
-            out, err = process.communicate(timeout=120)
+            try:
+                out, err = process.communicate(timeout=120)
+            except subprocess.TimeoutExpired:
+                process.kill()  # else leaving it would wait for ever
+                raise
         return process.returncode, out, err
 
     def scratch(self) -> list[Path]:

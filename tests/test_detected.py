@@ -82,3 +82,20 @@ def test_the_engine_of_a_dead_controller_keeps_its_gpu(shop: Shop) -> None:
     assert shop.run(["reap", "--yes", "outputs/s"])[0] == 0
     assert shop.run(words(shop, "sweep.name=u", *other))[0] == 0
     assert (shop.labelled(), shop.left_over(), shop.scratch()) == ([], [], [])
+
+
+def test_gpus_of_a_dead_controller_may_take_their_time(shop: Shop, node: StandInDriver) -> None:
+    """What the resume has just ended is no stranger: its memory is waited for, then said to be the trial's."""
+    with shop.start(words(shop, "sweep.name=s", "parallel=tp2", mode="hang")) as dead:
+        until(lambda: any(event["event"] == "server_started" for event in shop.events("s")))
+        dead.send_signal(signal.SIGKILL)
+    node.tell([StandInGpu(free_gib=8), StandInGpu(free_gib=8)])
+    limits = ["gpus.settle_timeout_s=1", "launcher.acquire_timeout_s=0.3", "sweep.resume=true"]
+    status, out, _err = shop.run(words(shop, "sweep.name=s", "parallel=tp2", *limits, mode="hang"))
+    assert status == 1
+    assert "ended what an earlier process left" in out
+    assert "GPU 0 is set aside: 10 % of its memory is free" in out
+    assert " after its trial" in out
+    assert "is in use" not in out
+    assert shop.finished("s")[-1]["failure"]["kind"] == "no_gpus"
+    assert (shop.labelled(), shop.left_over()) == ([], [])
