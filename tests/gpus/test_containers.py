@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socketserver
 import threading
 from collections.abc import Iterator
@@ -91,3 +92,18 @@ def test_a_daemon_that_does_not_answer_is_told_once(tmp_path: Path, monkeypatch:
     assert held() == set()
     assert len(said) == 1
     assert said[0].startswith("Docker does not answer, GPUs of its containers are not seen: ")
+
+
+def test_a_daemon_that_was_silent_is_given_time(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each question to one that hangs would keep trials from starting for seconds."""
+    there = os.environ["DOCKER_HOST"]
+    monkeypatch.setenv("DOCKER_HOST", f"{there}.gone")
+    now = [0.0]
+    held = ContainerGpus(tell=lambda _text: None, clock=lambda: now[0])
+    assert held() == set()
+    monkeypatch.setenv("DOCKER_HOST", there)
+    daemon.labels = [{LABEL: "GPU-a"}]
+    now[0] = SILENT_S - 1
+    assert (set(held()), daemon.asked) == (set(), 0)
+    now[0] = SILENT_S
+    assert (set(held()), daemon.asked) == ({"GPU-a"}, 1)
