@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from autotune.process_table import snapshot
 from autotune.track.journal import read
 
 RATIO = 1.5  # the least by which 32 sequences must beat 1; measured here: 3 and more
@@ -28,7 +29,7 @@ def main(folder: Path) -> int:
         ("the engine told its version", all(e["engine_version"].startswith("0.32.0") for e in ends.values())),
         ("tokens are counted by the engine", all(_counts(folder / queued[n]["folder"]) for n in ends)),
         ("the store says real", _tag(folder, "autotune.simulated") == ["false", "false"]),
-        ("no engine is left", _engines() == []),
+        ("no engine is left", _engines(folder) == []),
         ("no temporary file is left", not list(Path(tempfile.gettempdir()).glob("autotune-*"))),
     ]
     for name, holds in checks:
@@ -81,17 +82,11 @@ def _tag(folder: Path, key: str) -> list[str]:
     return [str(row[0]) for row in rows]
 
 
-def _engines() -> list[str]:
-    """Command lines of processes that serve the tiny model."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = entry.read_bytes().decode(errors="replace").split("\0")
-        except OSError:
-            continue
-        if any(word.startswith("VLLM::") for word in words) or {"serve", "--served-model-name"} <= set(words):
-            found.append(" ".join(words))
-    return found
+def _engines(folder: Path) -> list[str]:
+    """Command lines of the sweep's processes that still run, by their label: whatever they call themselves."""
+    sweep = folder.resolve()
+    left = [each for each in snapshot() if each.trial is not None and each.trial.parent == sweep]
+    return [" ".join(each.words) for each in left]
 
 
 if __name__ == "__main__":
