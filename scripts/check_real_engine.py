@@ -83,7 +83,7 @@ def _tag(folder: Path, key: str) -> list[str]:
 
 
 def _engines(folder: Path) -> list[str]:
-    """Command lines of the sweep's processes that still run, by their label: whatever they call themselves."""
+    """Command lines of the sweep's processes that still run, known by their label."""
     sweep = folder.resolve()
     left = [each for each in snapshot() if each.trial is not None and each.trial.parent == sweep]
     return [" ".join(each.words) for each in left]
