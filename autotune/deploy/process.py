@@ -13,14 +13,13 @@ from autotune.benchmark.protocol import Benchmark
 from autotune.deploy import probe
 from autotune.deploy.elsewhere import ForeignServer
 from autotune.deploy.protocol import Order, Ready, Server, Started
-from autotune.errors import Interrupted, TrialError
+from autotune.deploy.readiness import await_ready, read_log
+from autotune.errors import TrialError
 from autotune.places import cache_dir
 from autotune.process_table import labels
 from autotune.processes import ProcessGroup
 from autotune.records import Candidate, InventoryKind, Plan
 from autotune.schema import Config
-
-POLL_S = 0.1  # between two looks at an engine that starts
 
 
 class ProcessDeployer:
@@ -82,7 +81,6 @@ class EngineProcess:
         self._order = order
         self._group = group
         self._url = f"http://127.0.0.1:{port}"
-        self._log = order.folder / "engine.log"
         self._temporary = temporary
         self._began = time.monotonic()
         stat = process_table.stat_of(group.pid)
@@ -95,28 +93,12 @@ class EngineProcess:
 
     def ready(self) -> Ready:
         """Watch exit, cancellation and the readiness path at once."""
-        limit_s = self._order.config.deploy.startup_timeout_s
-        path = self._order.plan.readiness.path
-        while probe.status(self._url, path, probe.TIMEOUT_S) != 200:
-            self._check_start(limit_s)
-            self._order.cancelled.wait(POLL_S)
-        startup_s = time.monotonic() - self._began
-        died = self.death()
-        if died is not None:
-            raise died
-        version, simulated = probe.version(self._url, probe.TIMEOUT_S)
-        return Ready(
-            endpoint=probe.endpoint(self._url, self._order.plan.served_model),
-            startup_s=startup_s,
-            engine_version=version,
-            simulated=simulated,
-            notes=_version_notes(version, self._order.plan.runtime_version),
-        )
+        return await_ready(self._order, self._url, death=self.death, began_s=self._began)
 
     def death(self) -> TrialError | None:
         """Return the cause of the engine's end, from its whole log."""
         code = self._group.exit_code()
-        return None if code is None else failures.classify(self._read_log(), code)
+        return None if code is None else failures.classify(read_log(self._order), code)
 
     def stop(self) -> None:
         """SIGTERM to the group, SIGKILL after `deploy.stop_timeout_s`; then to what has left the group."""
@@ -128,23 +110,6 @@ class EngineProcess:
     def client(self, chosen: Benchmark) -> Benchmark:
         """The chosen load client."""
         return chosen
-
-    def _check_start(self, limit_s: float) -> None:
-        if self._order.cancelled.is_set():
-            raise Interrupted
-        died = self.death()
-        if died is not None:
-            raise died
-        if time.monotonic() - self._began > limit_s:
-            raise TrialError(
-                "startup_timeout",
-                f"the engine was not ready within {limit_s:g} s",
-                evidence=failures.last_line(self._read_log()),
-                advice="raise deploy.startup_timeout_s if the engine was still loading",
-            )
-
-    def _read_log(self) -> str:
-        return self._log.read_text(errors="replace") if self._log.exists() else ""
 
 
 def find_program(name: str, config: Config) -> Path | None:
@@ -196,14 +161,6 @@ def _url_problems(url: str) -> list[str]:
     if probe.status(url.rstrip("/").removesuffix("/v1"), "/v1/models", probe.TIMEOUT_S) is None:
         return [f"deploy.url={url}: nobody answers there: start the engine first"]
     return []
-
-
-def _version_notes(told: str | None, planned: str) -> tuple[str, ...]:
-    if told is None:
-        return ("the engine does not tell its version",)
-    if told.split("+")[0] != planned:
-        return (f"the engine says version {told}; the plan was made for {planned}",)
-    return ()
 
 
 def _environment(order: Order, program: str) -> Mapping[str, str]:

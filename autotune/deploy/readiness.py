@@ -1,0 +1,72 @@
+"""Until an engine can serve: its end, a cancellation, the readiness path and the time-out, watched at once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from autotune import failures
+from autotune.deploy import probe
+from autotune.deploy.protocol import Order, Ready
+from autotune.errors import Interrupted, TrialError
+
+POLL_S = 0.05  # between two looks at an engine that starts; how late its readiness is seen at most
+LOG = "engine.log"
+
+
+def await_ready(
+    order: Order,
+    url: str,
+    *,
+    death: Callable[[], TrialError | None],
+    began_s: float,
+) -> Ready:
+    """Return what is known of the engine at `url` once it can serve; it was started at `began_s` (monotonic).
+
+    Raises: TrialError if `death` tells of one or it is not ready in time, Interrupted if it was cancelled.
+    """
+    while probe.status(url, order.plan.readiness.path, probe.TIMEOUT_S) != 200:
+        _check(order, death=death, began_s=began_s)
+        order.cancelled.wait(POLL_S)
+    startup_s = time.monotonic() - began_s
+    died = death()
+    if died is not None:
+        raise died
+    version, simulated = probe.version(url, probe.TIMEOUT_S)
+    return Ready(
+        endpoint=probe.endpoint(url, order.plan.served_model),
+        startup_s=startup_s,
+        engine_version=version,
+        simulated=simulated,
+        notes=_version_notes(version, order.plan.runtime_version),
+    )
+
+
+def read_log(order: Order) -> str:
+    """Return what the engine has said so far."""
+    file = order.folder / LOG
+    return file.read_text(errors="replace") if file.exists() else ""
+
+
+def _check(order: Order, *, death: Callable[[], TrialError | None], began_s: float) -> None:
+    limit_s = order.config.deploy.startup_timeout_s
+    if order.cancelled.is_set():
+        raise Interrupted
+    died = death()
+    if died is not None:
+        raise died
+    if time.monotonic() - began_s > limit_s:
+        raise TrialError(
+            "startup_timeout",
+            f"the engine was not ready within {limit_s:g} s",
+            evidence=failures.last_line(read_log(order)),
+            advice="raise deploy.startup_timeout_s if the engine was still loading",
+        )
+
+
+def _version_notes(told: str | None, planned: str) -> tuple[str, ...]:
+    if told is None:
+        return ("the engine does not tell its version",)
+    if told.split("+")[0] != planned:
+        return (f"the engine says version {told}; the plan was made for {planned}",)
+    return ()
