@@ -1,4 +1,4 @@
-"""Until an engine can serve: its end, a cancellation, the readiness path and the time-out, watched at once."""
+"""Until an engine can serve: its end, a cancellation, the readiness path and the time-out at once."""
 
 from __future__ import annotations
 
