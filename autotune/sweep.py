@@ -158,6 +158,7 @@ class Sweep:
             deployer=self.deployer,
             env=self.settings.env,
             cancelled=self.stop,
+            tell=self._say,
             emit=lambda event, **fields: self.journal.write(event, trial=job.number, **fields),
         )
         outcome = trial.run()

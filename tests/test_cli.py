@@ -52,7 +52,7 @@ def taken_port() -> Iterator[int]:
         pytest.param(["runtime.args.max_num_sqs=1"], "did you mean max_num_seqs?", id="misspelt engine argument"),
         pytest.param(["runtime.version=1.2.3"], "runtime.version=1.2.3: no flag list for vllm", id="unknown engine version"),
         pytest.param(["runtime.env.HF_TOKEN=abc"], "secrets do not belong in a configuration", id="secret"),
-        pytest.param(["deploy=docker"], "deploy=docker: not available; choose process, simulated, replay", id="deployer"),
+        pytest.param(["deploy=process", "deploy.kind=podman"], "deploy=podman: not available; choose docker, process, simulated, replay", id="deployer"),
         pytest.param(["gpus=nvml"], "no NVIDIA driver answers", id="no driver"),
         pytest.param(["model.heads=null"], "deploy=simulated needs model.heads", id="facts missing"),
         pytest.param(["runtime=sglang", "model=qwen3_8b", "parallel=tp2", "parallel.attn_dp=2"], "the cost model has no times for parallel.attn_dp", id="nothing to simulate"),

@@ -11,7 +11,7 @@ from pathlib import Path, PurePath
 from autotune import failures, process_table, scratch
 from autotune.benchmark.protocol import Benchmark
 from autotune.deploy import probe
-from autotune.deploy.elsewhere import ForeignServer
+from autotune.deploy.elsewhere import ForeignServer, url_problems
 from autotune.deploy.protocol import Order, Ready, Server, Started
 from autotune.deploy.readiness import await_ready, read_log
 from autotune.errors import TrialError
@@ -31,9 +31,9 @@ class ProcessDeployer:
     def problems(self, candidate: Candidate, config: Config, plan: Plan) -> list[str]:
         """Return what is missing: the engine's program, the model folder, the port, the URL."""
         if config.deploy.url is not None:
-            return _url_problems(config.deploy.url)
+            return url_problems(config.deploy.url)
         program = program_problems(plan.argv[0], config)
-        return [*program, *_model_problems(config), *_port_problems(config)]
+        return [*program, *_model_problems(config), *port_problems(config)]
 
     def start(self, order: Order) -> Server:
         """Start the engine in a process group of its own.
@@ -147,20 +147,15 @@ def _model_problems(config: Config) -> list[str]:
     return [f"model.path={config.model.path}: no such folder: give a folder or a hub name{made}"]
 
 
-def _port_problems(config: Config) -> list[str]:
-    """A resumed sweep may find its own engine there, which it ends before it starts another."""
+def port_problems(config: Config) -> list[str]:
+    """Return that `deploy.port` is taken.
+
+    A resumed sweep may find its own engine there, which it ends before it starts another.
+    """
     port = config.deploy.port
     if port is None or config.sweep.resume or probe.port_is_free(port):
         return []
     return [f"deploy.port={port}: already taken: end what listens there, or leave it unset"]
-
-
-def _url_problems(url: str) -> list[str]:
-    if not url.startswith(("http://", "https://")):
-        return [f"deploy.url={url}: must start with http:// or https://"]
-    if probe.status(url.rstrip("/").removesuffix("/v1"), "/v1/models", probe.TIMEOUT_S) is None:
-        return [f"deploy.url={url}: nobody answers there: start the engine first"]
-    return []
 
 
 def _environment(order: Order, program: str) -> Mapping[str, str]:

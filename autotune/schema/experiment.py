@@ -32,6 +32,14 @@ class ApiEndpoint(Enum):
     completions = "completions"
 
 
+class Pull(Enum):
+    """Whether images are pulled: never, those that are not here, or all, once in a sweep."""
+
+    never = "never"
+    missing = "missing"
+    always = "always"
+
+
 @dataclass
 class WorkloadConfig:
     """The traffic. Lengths are means in tokens; a spread is standard deviation over mean."""
@@ -62,12 +70,18 @@ class BenchmarkConfig:
 class DeployConfig:
     """Where the engine runs. A field that a deployer does not use is null in its preset."""
 
-    kind: str = MISSING  # key of deploy: simulated, process, replay
+    kind: str = MISSING  # key of deploy: docker, process, simulated, replay
     startup_timeout_s: float = 900.0
     stop_timeout_s: float = 15.0  # between SIGTERM and SIGKILL
     url: str | None = None  # measure this engine, which someone else runs and stops
     port: int | None = None  # null: any free one
     bin: str | None = None  # process: folder of the engine's program; null: prepared ones, then PATH
+    pull: Pull = Pull.never  # docker: images that are pulled
+    hub_cache: str | None = None  # docker: this host's folder of hub models; null: HF_HOME, or the usual one
+    compile_cache: bool = True  # docker: keep what engines compile, by image and kind of GPU
+    memory_gib: float | None = None  # docker: host memory of a container; null: no limit
+    ulimits: dict[str, int] = field(default_factory=dict)  # docker: {memlock: -1}; -1 is unlimited
+    cap_add: list[str] = field(default_factory=list)  # docker: capabilities, such as SYS_NICE
     table: str | None = None  # replay: CSV of measured rows
     time_scale: float = 0.0  # replay: real seconds for a recorded second
     startup_s: float = 1.0  # simulated: seconds until the engine is ready

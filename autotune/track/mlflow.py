@@ -136,9 +136,13 @@ class Writer:
         }
 
     def server_ready(self, event: Event) -> None:
-        """An engine that says it is a stand-in marks its run, wherever it runs."""
-        if event["simulated"] and event["trial"] not in self.finished:
-            self.client.set_tag(self.runs[event["trial"]], "autotune.simulated", "true")
+        """An engine that says it is a stand-in marks its run, wherever it runs; an image is named exactly."""
+        tags = {"autotune.simulated": "true"} if event["simulated"] else {}
+        if event.get("image_digest"):
+            tags["autotune.image_digest"] = event["image_digest"]
+        if event["trial"] not in self.finished:
+            for name, value in tags.items():
+                self.client.set_tag(self.runs[event["trial"]], name, value)
 
     def trial_finished(self, event: Event) -> None:
         """Write metrics, tags and artifacts, and end the run."""
