@@ -82,6 +82,9 @@ class EngineProcess:
         self._group = group
         self._url = f"http://127.0.0.1:{port}"
         self._temporary = temporary
+        self._serving = False
+        self._stopped = False
+        self._oom_kills = failures.oom_kills()
         self._began = time.monotonic()
         stat = process_table.stat_of(group.pid)
         self.started = Started(
@@ -93,15 +96,28 @@ class EngineProcess:
 
     def ready(self) -> Ready:
         """Watch exit, cancellation and the readiness path at once."""
-        return await_ready(self._order, self._url, death=self.death, began_s=self._began)
+        ready = await_ready(self._order, self._url, death=self.death, began_s=self._began)
+        self._serving = True
+        return ready
 
     def death(self) -> TrialError | None:
-        """Return the cause of the engine's end, from its whole log."""
+        """Return the cause of the engine's end, from its whole log; an end that `stop` brought is none."""
         code = self._group.exit_code()
-        return None if code is None else failures.classify(read_log(self._order), code)
+        if code is None or self._stopped:
+            return None
+        return failures.classify(
+            failures.Evidence(
+                log=read_log(self._order),
+                exit_code=code,
+                oom_killed=failures.oom_kills() > self._oom_kills,
+                runtime=self._order.config.runtime.kind,
+                serving=self._serving,
+            )
+        )
 
     def stop(self) -> None:
         """SIGTERM to the group, SIGKILL after `deploy.stop_timeout_s`; then to what has left the group."""
+        self._stopped = self._stopped or self._group.exit_code() is None
         grace_s = self._order.config.deploy.stop_timeout_s
         self._group.terminate(grace_s)
         process_table.end(process_table.of_trial(self._order.folder), grace_s)
