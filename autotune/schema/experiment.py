@@ -67,7 +67,9 @@ class DeployConfig:
     stop_timeout_s: float = 15.0  # between SIGTERM and SIGKILL
     url: str | None = None  # measure this engine, which someone else runs and stops
     port: int | None = None  # null: any free one
-    bin: str | None = None  # process: folder of the engine's program; null: prepared ones, then PATH
+    venv: str | None = None  # process: Python environment that the engine is in and runs in
+    bin: str | None = None  # process: folder of a program that needs none; null: prepared ones, then PATH
+    prefix: list[str] = field(default_factory=list)  # process: words before the engine's command
     table: str | None = None  # replay: CSV of measured rows
     time_scale: float = 0.0  # replay: real seconds for a recorded second
     startup_s: float = 1.0  # simulated: seconds until the engine is ready
