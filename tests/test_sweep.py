@@ -152,7 +152,7 @@ def test_an_engine_of_someone_else_is_measured_and_left_alone(shop: Shop) -> Non
     """`deploy.url` starts nothing, ranks per GPU by `gpus.count`, and stops nothing."""
     port = _free_port()
     env = {**os.environ, "STANDIN_PIDS": str(shop.pids)}
-    argv = [sys.executable, str(STANDINS / "vllm"), "serve", "--port", str(port)]
+    argv = [sys.executable, str(STANDINS / "vllm"), "serve", "--host", "127.0.0.1", "--port", str(port)]
     with subprocess.Popen(argv, env=env) as engine:
         until(lambda: _answers(port))
         status, out, err = shop.run([*shop.words("sweep.name=s"), f"deploy.url=http://127.0.0.1:{port}/v1"])
@@ -170,7 +170,7 @@ def test_an_unknown_number_of_gpus_is_warned_of(shop: Shop) -> None:
     """Absolute values rank then, and a note says so."""
     port = _free_port()
     env = {**os.environ, "STANDIN_PIDS": str(shop.pids)}
-    argv = [sys.executable, str(STANDINS / "vllm"), "serve", "--port", str(port)]
+    argv = [sys.executable, str(STANDINS / "vllm"), "serve", "--host", "127.0.0.1", "--port", str(port)]
     words = [word for word in shop.words("sweep.name=s") if word != "gpus.count=2"]
     with subprocess.Popen(argv, env=env) as engine:
         until(lambda: _answers(port))

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import http.client
 import json
+import secrets
 import socket
 import threading
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from autotune.records import Endpoint
 
 TIMEOUT_S = 5.0  # for one question
+
+SYSTEM_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
+LOWEST_PORT = 15000  # below it are the usual ports of services
+MANY_PORTS = 4000  # so many must be left to choose from
 
 _given: set[int] = set()  # engines that start side by side never race for one port
 _guard = threading.Lock()
@@ -71,15 +77,34 @@ def port_is_free(port: int) -> bool:
 
 
 def free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody uses now, and that this process has not given out before."""
+    """Return a port of 127.0.0.1 that nobody uses now, and that this process has not given out before.
+
+    An engine may bind it minutes later. So it is none of those that the system gives to outgoing
+    connections meanwhile, those of load clients among them, if there is room below these.
+    """
     with _guard:
         while True:
-            with socket.socket() as probe:
-                probe.bind(("127.0.0.1", 0))
-                port = int(probe.getsockname()[1])
-            if port not in _given:
+            port = _drawn()
+            if port not in _given and port_is_free(port):
                 _given.add(port)
                 return port
+
+
+def _drawn() -> int:
+    """A port from below the system's own range; where that begins early, one that it gives."""
+    first = _first_of_system()
+    if first > LOWEST_PORT + MANY_PORTS:
+        return LOWEST_PORT + secrets.randbelow(first - LOWEST_PORT)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _first_of_system() -> int:
+    try:
+        return int(SYSTEM_RANGE.read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        return 0
 
 
 def _get(url: str, path: str, timeout_s: float) -> tuple[int, bytes] | None:

@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
-from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePath
+from collections.abc import Sequence
+from pathlib import Path
 
 from autotune import failures, process_table, scratch
 from autotune.benchmark.protocol import Benchmark
 from autotune.deploy import probe
 from autotune.deploy.elsewhere import ForeignServer, url_problems
+from autotune.deploy.program import (
+    Program,
+    environment,
+    find_program,
+    prefix_problems,
+    program_problems,
+    unused_problems,
+)
 from autotune.deploy.protocol import Order, Ready, Server, Started
-from autotune.deploy.readiness import await_ready, read_log
+from autotune.deploy.readiness import await_ready, new_log, read_log
 from autotune.errors import TrialError
-from autotune.places import cache_dir
 from autotune.process_table import labels
 from autotune.processes import ProcessGroup
 from autotune.records import Candidate, InventoryKind, Plan
 from autotune.schema import Config
+
+NUMBERS_ONLY = {"sglang"}
+"""Runtimes that read `CUDA_VISIBLE_DEVICES` as numbers.
+
+With UUIDs SGLang starts, and logs that its custom all-reduce could not be set up: a slower engine.
+Source: sglang 0.5.23, srt/distributed/device_communicators/custom_all_reduce_utils.py (list(map(int, ...))).
+vLLM asks NVML for a UUID's number. Source: vllm 0.32.0, platforms/cuda.py. TensorRT-LLM leaves it to CUDA.
+"""
 
 
 class ProcessDeployer:
@@ -29,11 +43,13 @@ class ProcessDeployer:
     recorded = False
 
     def problems(self, candidate: Candidate, config: Config, plan: Plan) -> list[str]:
-        """Return what is missing: the engine's program, the model folder, the port, the URL."""
+        """Return what is missing: the engine's program, its prefix, the model folder, the port, the URL."""
         if config.deploy.url is not None:
-            return url_problems(config.deploy.url)
-        program = program_problems(plan.argv[0], config)
-        return [*program, *_model_problems(config), *port_problems(config)]
+            unused = unused_problems(config, "deploy.url measures an engine that someone else started")
+            return [*url_problems(config.deploy.url), *unused]
+        name = plan.argv[0]
+        programs = [*program_problems(name, config), *prefix_problems(name, config)]
+        return [*programs, *_model_problems(config), *port_problems(config)]
 
     def start(self, order: Order) -> Server:
         """Start the engine in a process group of its own.
@@ -42,13 +58,24 @@ class ProcessDeployer:
         """
         if order.config.deploy.url is not None:
             return ForeignServer(order)
-        program = find_program(order.plan.argv[0], order.config)
-        return start_process(order, [str(program or order.plan.argv[0]), *order.plan.argv[1:]])
+        name, *words = order.plan.argv
+        program = find_program(name, order.config)
+        started = str(program.path if program else name)
+        return start_process(order, [*order.config.deploy.prefix, started, *words], program)
 
 
-def start_process(order: Order, argv: Sequence[str]) -> EngineProcess:
-    """Start `argv` as an order's engine: with `{port}` filled in, and its files in the trial's folder."""
+def start_process(order: Order, argv: Sequence[str], program: Program | None = None) -> EngineProcess:
+    """Start `argv` as an order's engine: with `{port}` filled in, and its files in the trial's folder.
+
+    Raises: TrialError `port_in_use`, `bad_arguments`.
+    """
     port = order.config.deploy.port or probe.free_port()
+    if not probe.port_is_free(port):  # else whoever listens there would be taken for the engine
+        raise TrialError(
+            "port_in_use",
+            f"deploy.port={port} is taken by another process",
+            advice="leave deploy.port unset to get a free one; trials side by side cannot share one",
+        )
     order.folder.mkdir(parents=True, exist_ok=True)
     files = {name: order.folder.resolve() / name for name in order.plan.files}
     for name, path in files.items():
@@ -58,15 +85,22 @@ def start_process(order: Order, argv: Sequence[str]) -> EngineProcess:
     try:
         group = ProcessGroup(
             words,
-            env={**_environment(order, words[0]), "TMPDIR": str(temporary), **labels(order.folder)},
-            log=order.folder / "engine.log",
+            env={
+                **environment(order.env, order.plan.env, program),
+                **_devices(order),
+                "TMPDIR": str(temporary),
+                **labels(order.folder),
+            },
+            log=new_log(order.folder),
             keep=order.lease.locks,
             cpus=order.lease.cpus,
         )
     except OSError as error:
         shutil.rmtree(temporary)
         raise TrialError(
-            "bad_arguments", f"cannot start {words[0]}: {error.strerror}", advice="set deploy.bin"
+            "bad_arguments",
+            f"cannot start {words[0]}: {error.strerror}",
+            advice="set deploy.venv, deploy.bin or deploy.prefix to what can be executed",
         ) from error
     return EngineProcess(order, group, port, temporary)
 
@@ -128,32 +162,6 @@ class EngineProcess:
         return chosen
 
 
-def find_program(name: str, config: Config) -> Path | None:
-    """Return the engine's program: in `deploy.bin`, else a prepared environment, else on PATH."""
-    if config.deploy.bin is not None:
-        places = [Path(config.deploy.bin) / name]
-    else:
-        version = f"{config.runtime.kind}-{config.runtime.version}"
-        on_path = shutil.which(name)
-        places = [
-            cache_dir() / "engines" / version / "bin" / name,
-            *([Path(on_path)] if on_path else []),
-        ]
-    return next((place for place in places if os.access(place, os.X_OK)), None)
-
-
-def program_problems(name: str, config: Config) -> list[str]:
-    """Return that the engine's program is missing, where it was looked for, and how to get it."""
-    if find_program(name, config) is not None:
-        return []
-    where = config.deploy.bin or f"{cache_dir() / 'engines'} and PATH"
-    made = "; sh scripts/real-engine prepares vLLM 0.32.0 for a CPU" if config.runtime.kind == "vllm" else ""
-    return [
-        f"runtime={config.runtime.kind}: no program {name!r} (version {config.runtime.version}) in {where}: "
-        f"install the engine and set deploy.bin to its folder{made}"
-    ]
-
-
 def _model_problems(config: Config) -> list[str]:
     path = Path(config.model.path)
     looks_local = path.is_absolute() or config.model.path.startswith((".", "~"))
@@ -174,12 +182,15 @@ def port_problems(config: Config) -> list[str]:
     return [f"deploy.port={port}: already taken: end what listens there, or leave it unset"]
 
 
-def _environment(order: Order, program: str) -> Mapping[str, str]:
-    """What the engine inherits, then the plan's, then the GPUs it holds."""
-    env = {**order.env, **order.plan.env}
-    if PurePath(program).is_absolute():  # helpers of the engine's own environment (ninja, nvcc)
-        env["PATH"] = f"{PurePath(program).parent}{os.pathsep}{env.get('PATH', os.defpath)}"
-    if order.lease.kind in {InventoryKind.DETECTED, InventoryKind.DECLARED}:
-        env["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # the driver's order, as in the inventory
-        env["CUDA_VISIBLE_DEVICES"] = ",".join(str(gpu.index) for gpu in order.lease.gpus)
-    return env
+def _devices(order: Order) -> dict[str, str]:
+    """What shows an engine the GPUs of its lease and no others; nothing on CPUs.
+
+    Numbers are in the driver's order, as in the inventory. A UUID names the same GPU even if another one
+    has fallen off the bus since, and is what a declared inventory does not have.
+    """
+    lease = order.lease
+    if lease.kind not in {InventoryKind.DETECTED, InventoryKind.DECLARED}:
+        return {}
+    by_uuid = lease.kind is InventoryKind.DETECTED and order.plan.runtime not in NUMBERS_ONLY
+    named = [gpu.uuid if by_uuid else str(gpu.index) for gpu in lease.gpus]
+    return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": ",".join(named)}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from autotune import failures
 from autotune.deploy import probe
@@ -42,6 +44,18 @@ def await_ready(
     )
 
 
+def new_log(folder: Path) -> Path:
+    """Return the place for the log of an engine about to be started: a cause is never an earlier one's.
+
+    That of an engine before it in the same folder is kept as `engine-1.log`, and so on.
+    """
+    log = folder / LOG
+    if log.exists():
+        number = next(n for n in itertools.count(1) if not _numbered(log, n).exists())
+        log.rename(_numbered(log, number))
+    return log
+
+
 def read_log(order: Order) -> str:
     """Return what the engine has said so far, with its lines counted as an editor does."""
     file = order.folder / LOG
@@ -49,6 +63,10 @@ def read_log(order: Order) -> str:
         return ""
     with file.open(encoding="utf-8", errors="replace", newline="\n") as log:
         return log.read()  # no universal newlines: a progress bar's carriage returns are no lines
+
+
+def _numbered(log: Path, number: int) -> Path:
+    return log.with_stem(f"{log.stem}-{number}")
 
 
 def _check(order: Order, *, death: Callable[[], TrialError | None], began_s: float) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from autotune.benchmark.protocol import Benchmark, MeasureRequest
+from autotune.deploy.program import unused_problems
 from autotune.deploy.protocol import Order, Ready, Server
 from autotune.errors import Interrupted, TrialError
 from autotune.records import METRICS, Candidate, Endpoint, Load, Measurement, Plan
@@ -91,7 +92,8 @@ class ReplayDeployer:
         except ValueError as error:
             return [f"deploy.table={config.deploy.table}: {error}"]
         wrong = sorted({row.gpus for row in rows if row.gpus not in {None, plan.gpus}}, key=str)
-        return [
+        unused = unused_problems(config, "deploy=replay starts no engine")
+        return unused + [
             f"deploy.table: gpu.count is {count} where the plan of {' '.join(candidate.overrides)} "
             f"has {plan.gpus} GPUs"
             for count in wrong

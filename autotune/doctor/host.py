@@ -13,7 +13,7 @@ from hydra._internal.hydra import Hydra
 
 from autotune import compose, daemon
 from autotune.deploy import probe
-from autotune.deploy.process import find_program, program_problems
+from autotune.deploy.program import find_program, program_problems
 from autotune.doctor.finding import Finding, State
 from autotune.foreign import COMPOSING, in_words
 from autotune.places import cache_dir, local_store
@@ -47,13 +47,13 @@ def _engine(name: str, config: Config) -> Finding:
         text = f"runtime.kind={config.runtime.kind}: must be one of {', '.join(RUNTIMES)}"
         return Finding(about=about, text=text, state=State.MISSING)
     program = RUNTIMES[config.runtime.kind].command("model")[0]
-    path = find_program(program, config)
-    if path is None:
+    found = find_program(program, config)
+    if found is None:
         [text] = program_problems(program, config)
         return Finding(about=about, text=text.removeprefix(f"{about}: "), state=State.MISSING)
-    prepared = path.is_relative_to(cache_dir())
+    prepared = found.path.is_relative_to(cache_dir())
     how = "prepared for it" if prepared else "not asked for its version: doctor starts nothing"
-    return Finding(about=about, text=f"{config.runtime.version} would run {path} ({how})")
+    return Finding(about=about, text=f"{config.runtime.version} would run {found.path} ({how})")
 
 
 def docker_finding() -> Finding:

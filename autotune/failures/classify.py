@@ -72,7 +72,9 @@ def _first(evidence: Evidence, signature: Signature) -> Iterator[_Found]:
                 continue
             match = re.search(signature.pattern, line)
             if match:
-                yield _Found(signature=signature, at=at, groups=tuple(group or "" for group in match.groups()))
+                yield _Found(
+                    signature=signature, at=at, groups=tuple(group or "" for group in match.groups())
+                )
                 break
 
 

@@ -13,7 +13,12 @@ GPU = (
     Signature(
         kind="gpu_lost",
         tier=Tier.GPU_GONE,
-        texts=("GPU has fallen off the bus", "fallen off the bus and is not responding", "GPU is lost", "NVRM: Xid ("),
+        texts=(
+            "GPU has fallen off the bus",
+            "fallen off the bus and is not responding",
+            "GPU is lost",
+            "NVRM: Xid (",
+        ),
         cause="a GPU has dropped out of the machine {when}",
         advice="look into the kernel's log (dmesg, Xid 79): the GPU needs a reset, a reboot or a repair",
         source="NVML's error 15 in vLLM's third_party/pynvml.py; the driver's lines as quoted in issues 507 of "
@@ -42,7 +47,11 @@ HOST = (
     Signature(
         kind="infrastructure",
         tier=Tier.HOST,
-        texts=("No space left on device", "Disk quota exceeded", "Error while creating shared memory segment"),
+        texts=(
+            "No space left on device",
+            "Disk quota exceeded",
+            "Error while creating shared memory segment",
+        ),
         cause="a disk or the shared memory of the host is full",
         advice="free space where engine.log says; a container needs more than 64 MiB in /dev/shm",
         source="errno 28 and 122; NCCL's line as quoted in issue 11054 of vllm-project/vllm",

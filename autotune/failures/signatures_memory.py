@@ -75,7 +75,10 @@ SHORT = (
     Signature(
         kind="kv_cache_too_small",
         tier=Tier.KV_CACHE,
-        texts=("The following component could not be created: ", "Attention window too large to fit even a single"),
+        texts=(
+            "The following component could not be created: ",
+            "Attention window too large to fit even a single",
+        ),
         pattern=r"could not be created: .*KV cache|Attention window too large",
         cause="what is left of the memory beside the model does not hold the KV cache of one request",
         advice="use more GPUs, quant.kvcache_dtype=fp8 or a smaller serving.max_model_len",

@@ -25,7 +25,12 @@ ARGUMENTS = (
     Signature(
         kind="bad_arguments",
         tier=Tier.SETUP,
-        texts=("No such option: ", "No such option '", "Invalid value for '", "Extra inputs are not permitted"),
+        texts=(
+            "No such option: ",
+            "No such option '",
+            "Invalid value for '",
+            "Extra inputs are not permitted",
+        ),
         cause="the engine's command line or its options file has an entry that this version refuses",
         advice="change runtime.args, or runtime.version to the engine that is installed",
         source="click and pydantic; T section 5",
@@ -129,7 +134,11 @@ MODEL = (
     Signature(
         kind="architecture_unsupported",
         tier=Tier.SETUP,
-        texts=("Model architectures ", "but Transformers does not recognize this architecture", "Unknown architecture"),
+        texts=(
+            "Model architectures ",
+            "but Transformers does not recognize this architecture",
+            "Unknown architecture",
+        ),
         pattern=r"architectures .* are not supported|does not recognize this architecture|Unknown architecture",
         cause="this version of the engine does not know the model's architecture",
         advice="choose another runtime or a newer runtime.version",
@@ -147,7 +156,13 @@ MODEL = (
     Signature(
         kind="image_missing",
         tier=Tier.SETUP,
-        texts=("pull access denied", "Unable to find image", "No such image", "manifest unknown", "manifest for "),
+        texts=(
+            "pull access denied",
+            "Unable to find image",
+            "No such image",
+            "manifest unknown",
+            "manifest for ",
+        ),
         pattern=r"pull access denied|Unable to find image|No such image|manifest unknown|manifest for .* not found",
         cause="there is no such container image here, and it cannot be fetched",
         advice="check deploy.image, and log in to its registry",
@@ -208,7 +223,12 @@ FORMATS = (
     Signature(
         kind="quantization_unsupported",
         tier=Tier.SETUP,
-        texts=("is not supported for the current GPU", "requires Blackwell", "requires an SM100", "requires SM89+"),
+        texts=(
+            "is not supported for the current GPU",
+            "requires Blackwell",
+            "requires an SM100",
+            "requires SM89+",
+        ),
         cause="the GPU is too old for this number format",
         advice="choose another quant preset, or GPUs that have the format",
         source="V config/vllm.py:931, S model_loader/loader.py:262, S section 5, V attention/backends/triton_attn.py",
@@ -233,7 +253,11 @@ FORMATS = (
     Signature(
         kind="quantization_unsupported",
         tier=Tier.SETUP,
-        texts=("Invalid kv_cache_dtype", "kv-cache is not supported with fp8", "No valid attention backend found for"),
+        texts=(
+            "Invalid kv_cache_dtype",
+            "kv-cache is not supported with fp8",
+            "No valid attention backend found for",
+        ),
         cause="no attention kernel of the engine takes a KV cache of this number format here",
         advice="choose another quant.kvcache_dtype",
         source="V section 5 and 7, V layers/attention/attention.py:219, V platforms/cuda.py:471",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import PurePath
@@ -53,7 +54,7 @@ def resolve(config: Config, inventory: Inventory, found: Found | None = None) ->
     known = facts_of(config.model, found)
     setup = Setup(config=config, facts=known.facts, inventory=inventory, flags=flags)
     plan = _planned(setup)
-    notes = (*_unread(config, found), *known.notes, *plan.notes)
+    notes = (*_unread(config, found), *_prefixed(config), *known.notes, *plan.notes)
     return replace(plan, reasons=(*sizes, *known.problems, *plan.reasons), notes=notes)
 
 
@@ -97,6 +98,12 @@ def _unread(config: Config, found: Found | None) -> list[str]:
     if found is not None or config.deploy.kind == "replay" or not path.startswith(("/", "~", "./", "../")):
         return []
     return [f"model.path={path}: no checkpoint can be read there; facts are the model preset's"]
+
+
+def _prefixed(config: Config) -> list[str]:
+    """What stands before the argv of the plan."""
+    prefix = list(config.deploy.prefix)
+    return [f"deploy.prefix: the engine is started by {shlex.join(prefix)}"] if prefix else []
 
 
 def served_name(config: Config) -> str:
@@ -197,5 +204,7 @@ def _signature(config: Config, args: Mapping[str, Any], gpus: int, inventory: In
         "gpus": [inventory.model, gpus],
         "traffic": vars(config.workload),
     }
+    if config.deploy.prefix:  # cores and memory that it binds make another engine
+        facts["prefix"] = list(config.deploy.prefix)
     text = json.dumps(facts, sort_keys=True, default=lambda value: getattr(value, "value", str(value)))
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -75,7 +75,9 @@ class DeployConfig:
     stop_timeout_s: float = 15.0  # between SIGTERM and SIGKILL
     url: str | None = None  # measure this engine, which someone else runs and stops
     port: int | None = None  # null: any free one
-    bin: str | None = None  # process: folder of the engine's program; null: prepared ones, then PATH
+    venv: str | None = None  # process: Python environment that the engine is in and runs in
+    bin: str | None = None  # process: folder of a program that needs none; null: prepared ones, then PATH
+    prefix: list[str] = field(default_factory=list)  # process: words before the engine's command
     pull: Pull = Pull.never  # docker: images that are pulled
     hub_cache: str | None = None  # docker: this host's folder of hub models; null: HF_HOME, or the usual one
     compile_cache: bool = True  # docker: keep what engines compile, by image and kind of GPU

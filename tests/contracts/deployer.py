@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
+from autotune import process_table, scratch
 from autotune.benchmark.native import NativeClient
 from autotune.benchmark.protocol import MeasureRequest
 from autotune.benchmark.workload import loads_of, traffic_of
 from autotune.compose import hydra_on
-from autotune.deploy import create_deployer
-from autotune.deploy.protocol import Deployer, Order
-from autotune.errors import Interrupted
+from autotune.deploy import create_deployer, probe
+from autotune.deploy.protocol import Deployer, Order, Server
+from autotune.errors import Interrupted, TrialError
 from autotune.plan.resolve import resolve
 from autotune.prepare import prepare
 from autotune.records import Lease
 from autotune.schema import config_from
+from tests.shop import until
+
+OUTCOME_S = 2.0  # from an engine's end until it is told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,3 +105,116 @@ class DeployerContract:
         """No problem is found, and no file is written."""
         assert case.deployer.problems(case.order.candidate, case.order.config, case.order.plan) == []
         assert not case.order.folder.exists()
+
+
+class StartingContract(DeployerContract):
+    """Those that start an engine pass these too. A subclass gives the orders, `case` with `port` unset.
+
+    `dying`: the engine says why and ends at once. `silent`: it runs, is never ready, and its
+    `startup_timeout_s` is 1. What a deployer leaves elsewhere than in processes and temporary files
+    (containers) its subclass adds to `left`.
+    """
+
+    @pytest.fixture
+    def dying(self, tmp_path: Path) -> Case:
+        """An order whose engine ends at once, with a cause in its last words."""
+        raise NotImplementedError(tmp_path)
+
+    @pytest.fixture
+    def silent(self, tmp_path: Path) -> Case:
+        """An order whose engine never becomes ready, with `deploy.startup_timeout_s=1`."""
+        raise NotImplementedError(tmp_path)
+
+    def left(self, case: Case) -> list[object]:
+        """Return what is left of an order's engine: processes of its trial, and its temporary files."""
+        return [*process_table.of_trial(case.order.folder), *scratch.left_of(case.order.folder)]
+
+    def test_an_engine_that_ends_at_once_is_told_with_its_cause(self, dying: Case) -> None:
+        """`ready` raises within two seconds of the end, and the evidence is a line of engine.log."""
+        server = dying.deployer.start(dying.order)
+        ended_s: list[float] = []
+        watch = threading.Thread(target=lambda: ended_s.append(_end_of(server)))
+        try:
+            watch.start()
+            with pytest.raises(TrialError, match="the engine ended") as died:
+                server.ready()
+            told_s = time.monotonic()
+            watch.join()
+            again = server.death()
+        finally:
+            server.stop()
+        assert told_s - ended_s[0] < OUTCOME_S
+        assert again is not None
+        assert again.kind == died.value.kind
+        assert _cited(dying, died.value).strip() in died.value.evidence
+        assert self.left(dying) == []
+
+    def test_an_engine_that_is_never_ready_is_given_up(self, silent: Case) -> None:
+        """As `startup_timeout`, when the time is over and not before; the engine is alive until it is stopped."""
+        assert silent.order.config.deploy.startup_timeout_s == 1
+        began_s = time.monotonic()
+        server = silent.deployer.start(silent.order)
+        try:
+            with pytest.raises(TrialError, match="not ready within 1 s") as late:
+                server.ready()
+            took_s = time.monotonic() - began_s
+            alive = server.death() is None
+        finally:
+            server.stop()
+        assert late.value.kind == "startup_timeout"
+        assert "deploy.startup_timeout_s" in late.value.advice
+        assert 1 <= took_s < 1 + probe.TIMEOUT_S + OUTCOME_S
+        assert alive
+        assert self.left(silent) == []
+
+    def test_an_engine_starts_and_stops_twice_in_the_same_folder(self, case: Case) -> None:
+        """Nothing is left in between: no process, no temporary file, and the port is free again."""
+        for _ in range(2):
+            server = case.deployer.start(case.order)
+            try:
+                url = server.ready().endpoint.url
+            finally:
+                server.stop()
+            assert self.left(case) == []
+            assert probe.port_is_free(urlsplit(url).port or 0)
+            assert (case.order.folder / "engine.log").exists()
+
+    def test_the_log_of_an_earlier_engine_is_no_evidence(self, dying: Case) -> None:
+        """A second attempt in the same folder has a log of its own."""
+        lengths = []
+        for _ in range(2):
+            server = dying.deployer.start(dying.order)
+            try:
+                with pytest.raises(TrialError, match="the engine ended"):
+                    server.ready()
+            finally:
+                server.stop()
+            lengths.append(len((dying.order.folder / "engine.log").read_text().splitlines()))
+        assert lengths[0] == lengths[1] > 0
+
+    def test_engines_side_by_side_have_ports_of_their_own(self, case: Case) -> None:
+        """Two of the same order, in folders of their own, answer both."""
+        beside = replace(case.order, folder=case.order.folder.with_name("beside"))
+        first = case.deployer.start(case.order)
+        try:
+            second = case.deployer.start(beside)
+            try:
+                urls = {first.ready().endpoint.url, second.ready().endpoint.url}
+            finally:
+                second.stop()
+        finally:
+            first.stop()
+        assert len(urls) == 2
+
+
+def _end_of(server: Server) -> float:
+    """When an engine was seen to have ended."""
+    until(lambda: server.death() is not None)
+    return time.monotonic()
+
+
+def _cited(case: Case, error: TrialError) -> str:
+    """The line of the engine's log that a piece of evidence names."""
+    found = re.match(r"engine\.log:(\d+): ", error.evidence)
+    assert found is not None, error.evidence
+    return (case.order.folder / "engine.log").read_text().splitlines()[int(found[1]) - 1][:300]

@@ -14,7 +14,7 @@ import pytest
 from autotune.deploy import DEPLOYERS, create_deployer, probe
 from autotune.errors import ConfigError
 from autotune.process_table import boot_id, open_files, snapshot
-from tests.contracts.deployer import Case, DeployerContract, case_of
+from tests.contracts.deployer import Case, DeployerContract, StartingContract, case_of
 from tests.shop import STANDINS, Shop, until
 
 TABLE = Path(__file__).parents[1] / "data" / "replay.csv"
@@ -26,13 +26,24 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-class TestProcess(DeployerContract):
+class TestProcess(StartingContract):
     """A local program."""
 
     @pytest.fixture
     def case(self, tmp_path: Path) -> Case:
         """The stand-in program."""
         return case_of(Shop(tmp_path).words(), tmp_path / "trial")
+
+    @pytest.fixture
+    def dying(self, tmp_path: Path) -> Case:
+        """The stand-in refuses its arguments."""
+        return case_of(Shop(tmp_path).words(mode="exit"), tmp_path / "trial")
+
+    @pytest.fixture
+    def silent(self, tmp_path: Path) -> Case:
+        """The stand-in waits for nothing."""
+        words = Shop(tmp_path).words("deploy.startup_timeout_s=1", mode="hang")
+        return case_of(words, tmp_path / "trial")
 
 
 class TestForeign(DeployerContract):
@@ -42,7 +53,7 @@ class TestForeign(DeployerContract):
     def case(self, tmp_path: Path) -> Iterator[Case]:
         """The stand-in program, started by the test and running after it."""
         port = probe.free_port()
-        argv = [sys.executable, str(STANDINS / "vllm"), "serve", "--port", str(port)]
+        argv = [sys.executable, str(STANDINS / "vllm"), "serve", "--host", "127.0.0.1", "--port", str(port)]
         url = f"http://127.0.0.1:{port}"
         with subprocess.Popen(argv, env={**os.environ, "STANDIN_PIDS": os.devnull}) as engine:
             until(lambda: probe.status(url, "/health", 1.0) == 200)
@@ -58,13 +69,27 @@ class TestForeign(DeployerContract):
         server.stop()
 
 
-class TestSimulated(DeployerContract):
+class TestSimulated(StartingContract):
     """The stand-in engine with its cost model."""
+
+    words = ("deploy=simulated", "gpus=h100_8x", "workload=demo", "parallel=tp1")
 
     @pytest.fixture
     def case(self, tmp_path: Path) -> Case:
         """vLLM on one simulated H100."""
-        words = ["deploy=simulated", "gpus=h100_8x", "workload=demo", "parallel=tp1", "deploy.startup_s=0"]
+        return case_of([*self.words, "deploy.startup_s=0"], tmp_path / "trial")
+
+    @pytest.fixture
+    def dying(self, tmp_path: Path) -> Case:
+        """It has no such argument."""
+        case = case_of(self.words, tmp_path / "trial")
+        plan = replace(case.order.plan, argv=(*case.order.plan.argv, "--bogus"))
+        return replace(case, order=replace(case.order, plan=plan))
+
+    @pytest.fixture
+    def silent(self, tmp_path: Path) -> Case:
+        """It takes ten minutes."""
+        words = [*self.words, "deploy.startup_s=600", "deploy.startup_timeout_s=1"]
         return case_of(words, tmp_path / "trial")
 
 

@@ -29,6 +29,7 @@ from autotune.deploy.docker.server import ContainerServer, end, write_files
 from autotune.deploy.elsewhere import ForeignServer, url_problems
 from autotune.deploy.process import port_problems
 from autotune.deploy.protocol import Order, Server
+from autotune.deploy.readiness import new_log
 from autotune.errors import TrialError
 from autotune.records import Candidate, Plan
 from autotune.schema import Config, Pull
@@ -75,6 +76,7 @@ class DockerDeployer:
             found = images.fetch(
                 client, order.plan.image, order.config.deploy.pull, tell=order.tell, cancelled=order.cancelled
             )
+            new_log(order.folder)
             return ContainerServer(order, client, _run(client, order, found), found)
         except BaseException:
             client.close()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from autotune.deploy.process import start_process
+from autotune.deploy.program import unused_problems
 from autotune.deploy.protocol import Order, Server
 from autotune.records import Candidate, Gpu, Plan
 from autotune.schema import Config, ModelConfig
@@ -57,7 +58,7 @@ class SimulatedDeployer:
             )
         if config.deploy.url is not None:
             problems.append("deploy.url: measures an engine that someone else runs: use deploy=process")
-        return problems
+        return [*problems, *unused_problems(config, "deploy=simulated starts no engine's program")]
 
     def start(self, order: Order) -> Server:
         """Start the stand-in engine with the engine's own command line."""

@@ -14,10 +14,11 @@ import pytest
 from docker import DockerClient
 
 from autotune.deploy.docker.deployer import DockerDeployer
+from autotune.deploy.docker.left import labelled
 from autotune.deploy.protocol import Order
 from autotune.errors import TrialError
 from autotune.schema import Pull
-from tests.contracts.deployer import Case, DeployerContract, case_of
+from tests.contracts.deployer import Case, StartingContract, case_of
 from tests.shop import until
 from tests.standins.dockerd import Dockerd
 
@@ -58,13 +59,28 @@ def refused(order: Order) -> TrialError:
     return caught.value
 
 
-class TestDocker(DeployerContract):
+class TestDocker(StartingContract):
     """A container."""
 
     @pytest.fixture
     def case(self, tmp_path: Path) -> Case:
         """vLLM's stand-in on one declared GPU."""
         return case_of([*WORDS, "parallel=tp1"], tmp_path / "sweep" / "trial-0")
+
+    @pytest.fixture
+    def dying(self, tmp_path: Path) -> Case:
+        """The stand-in refuses its arguments."""
+        return case_of([*WORDS, "runtime.env.STANDIN=exit"], tmp_path / "sweep" / "trial-0")
+
+    @pytest.fixture
+    def silent(self, tmp_path: Path) -> Case:
+        """The stand-in waits for nothing."""
+        words = [*WORDS, "runtime.env.STANDIN=hang", "deploy.startup_timeout_s=1"]
+        return case_of(words, tmp_path / "sweep" / "trial-0")
+
+    def left(self, case: Case) -> list[object]:
+        """Containers too."""
+        return [*super().left(case), *(each for each in labelled() if each.trial == case.order.folder)]
 
 
 def test_what_it_is_started_with(case: Case, dockerd: Dockerd) -> None:
