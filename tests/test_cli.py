@@ -44,6 +44,8 @@ def taken_port() -> Iterator[int]:
         pytest.param(["workload.loads=[0]"], "workload.loads: 0 is not a load", id="load of nothing"),
         pytest.param(["workload.loads=[1.5]"], "1.5 requests cannot be in flight", id="half a request"),
         pytest.param(["parallel.tp=0"], "parallel.tp=0: must be at least 1", id="below its bound"),
+        pytest.param(["retry.attempts=0"], "retry.attempts=0: must be at least 1", id="no attempt"),
+        pytest.param(["retry.backoff_s=61"], "retry.backoff_s=61: must be at most 60", id="too long a wait"),
         pytest.param(["objective.load=7"], "objective.load=7: must be best, lowest, highest or one of 1, 4", id="load not measured"),
         pytest.param(["parallel.tp=16"], "needs 16 GPUs: needs 2 nodes; the inventory has 1", id="more GPUs than there are"),
         pytest.param(["parallel=tp2,tp4"], "several values need a sweep", id="sweep without -m"),

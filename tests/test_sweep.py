@@ -39,8 +39,9 @@ def test_every_event_is_as_documented(shop: Shop) -> None:
     validator = jsonschema.Draft202012Validator(schema)
     good = shop.words("-m", "sweep.name=s", "parallel=tp1,tp2,tp4", "runtime.args.max_num_seqs=8,8")
     bad = shop.words("sweep.name=f", mode="exit")
-    assert (shop.run(good)[0], shop.run(bad)[0]) == (0, 1)
-    events = [*shop.events("s"), *shop.events("f")]
+    again = [*shop.words("sweep.name=a", mode="once"), f"runtime.env.STANDIN_ONCE={shop.folder / 'once'}"]
+    assert (shop.run(good)[0], shop.run(bad)[0], shop.run([*again, "retry.backoff_s=0"])[0]) == (0, 1, 0)
+    events = [*shop.events("s"), *shop.events("f"), *shop.events("a")]
     problems = [str(error.message)[:200] for event in events for error in validator.iter_errors(event)]
     assert problems == []
     documented = set(schema["properties"]["event"]["enum"])

@@ -185,6 +185,17 @@ class LauncherConfig:
 
 
 @dataclass
+class RetryConfig:
+    """Bounds on further attempts at a trial; whether a failure is worth one stands in `failures.KINDS`."""
+
+    attempts: int = 3  # at a trial, all together; 1: none but the first
+    backoff_s: float = 5.0  # before the second; doubles each time, up to 60; the GPUs are free meanwhile
+    within_s: float = (
+        600.0  # no other attempt so long after the first began; other GPUs are waited for so long
+    )
+
+
+@dataclass
 class MeasureConfig:
     """How each load is measured."""
 
