@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from docker.errors import DockerException
+
 from autotune import daemon
 from autotune.errors import TrialError
 
@@ -105,7 +107,7 @@ def failure_of(error: Exception, doing: str) -> TrialError:
             return TrialError(
                 each.kind, f"{doing}: {each.cause}", evidence=f"docker: {text[:300]}", advice=each.advice
             )
-    away = isinstance(error, OSError)
+    away = isinstance(error, OSError) or type(error) is DockerException  # as it comes without an answer
     cause = daemon.silence(error) if away else "the Docker daemon refused"
     advice = "start the daemon again" if away else "read the daemon's log"
     return TrialError("infrastructure", f"{doing}: {cause}", evidence=f"docker: {text[:300]}", advice=advice)

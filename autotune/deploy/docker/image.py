@@ -102,7 +102,7 @@ def _pull(
         if cancelled.is_set():
             raise Interrupted
         if "error" in line:
-            raise failure_of(DockerException(line["error"]), f"pulling {name}")
+            raise failure_of(RuntimeError(line["error"]), f"pulling {name}")
         detail = line.get("progressDetail") or {}
         if line.get("id") and detail.get("total"):
             layers[f"{line['id']} {line['status']}"] = (int(detail.get("current", 0)), int(detail["total"]))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from docker.errors import APIError, DockerException, NotFound
+from requests.exceptions import ReadTimeout
 
 from autotune import daemon, failures
 from autotune.benchmark.protocol import Benchmark
@@ -72,7 +73,7 @@ class ContainerServer:
             return
         self._stopping.set()
         try:
-            end(self._client, self._id, self._order.config.deploy.stop_timeout_s, keep=self._keep_log)
+            self._end_patiently()
         except (DockerException, OSError) as error:
             failure = failure_of(error, f"container {self._id[:12]} could not be ended and may still run")
             failure.advice = f"{failure.advice}; then: docker rm -f {self._id[:12]}"
@@ -80,6 +81,24 @@ class ContainerServer:
         finally:
             self._follower.join(PATIENCE_S)
             self._client.close()
+
+    def _end_patiently(self) -> None:
+        """A daemon that is restarted just now is waited for: else the container would stay.
+
+        Raises: DockerException, OSError.
+        """
+        grace_s, deadline = self._order.config.deploy.stop_timeout_s, time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                end(self._client, self._id, grace_s, keep=self._keep_log)
+            except APIError:
+                raise
+            except (DockerException, OSError):
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(POLL_S)
+            else:
+                return
 
     def client(self, chosen: Benchmark) -> Benchmark:
         """The chosen load client."""
@@ -192,7 +211,7 @@ def end(client: DockerClient, container_id: str, grace_s: float, *, keep: Any = 
             client.api.stop(container_id, timeout=max(int(grace_s), 1))
         except NotFound:
             raise
-        except (APIError, OSError):  # the daemon may have been slow; SIGKILL comes with the removal
+        except (APIError, ReadTimeout):  # SIGKILL comes with the removal
             pass
         if keep is not None:
             with contextlib.suppress(APIError):  # a log driver that cannot be read: what was followed stays

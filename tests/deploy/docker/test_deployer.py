@@ -196,9 +196,16 @@ def test_what_this_host_refuses_names_the_key(
 def test_a_program_that_the_image_lacks(case: Case) -> None:
     """Another engine's command in this image."""
     plan = replace(case.order.plan, argv=("trtllm-serve", "m"))
-    failure = refused(replace(case.order, plan=plan))
+    server = case.deployer.start(replace(case.order, plan=plan))
+    try:
+        until(lambda: server.death() is not None)
+        failure = server.death()
+    finally:
+        server.stop()
+    assert failure is not None
     assert failure.kind == "bad_arguments"
     assert "runtime.image" in failure.advice
+    assert "trtllm-serve" in failure.evidence
 
 
 def test_an_image_that_is_not_here(case: Case) -> None:
