@@ -109,7 +109,10 @@ def test_the_kernels_word_makes_it_memory(code: int) -> None:
     """The leader may live on when one of its processes is killed, and end with any status."""
     error = classify(Evidence(log=log_of(NCCL), exit_code=code, oom_killed=True, serving=True))
     assert error.kind == "host_oom"
-    assert error.message == "the host's memory ran out while serving, and the kernel killed a process of the engine"
+    assert (
+        error.message
+        == "the host's memory ran out while serving, and the kernel killed a process of the engine"
+    )
     assert error.evidence == f"engine.log:2: {NCCL}"
 
 
@@ -126,24 +129,28 @@ def test_without_the_kernels_word_a_kill_is_a_kill() -> None:
 
 def test_an_exception_that_is_not_in_the_table_is_named() -> None:
     """The first after the part that broke: what was logged before and survived is not it."""
-    log = "\n".join(
-        [
-            "ERROR 11-24 11:00:00 [a.py:1] KeyError: 'survived'",
-            "ERROR 11-24 11:00:01 [core.py:1510] EngineCore failed to start.",
-            "ERROR 11-24 11:00:01 [core.py:1510] ZeroDivisionError: integer division or modulo by zero",
-            DEAD,
-        ]
+    lines = (
+        "ERROR 11-24 11:00:00 [a.py:1] KeyError: 'survived'",
+        "ERROR 11-24 11:00:01 [core.py:1510] EngineCore failed to start.",
+        "ERROR 11-24 11:00:01 [core.py:1510] ZeroDivisionError: integer division or modulo by zero",
     )
+    log = log_of(*lines)
     error = classify(Evidence(log=log, exit_code=1, runtime="vllm"))
-    assert (error.kind, error.message) == ("engine_died", "the engine broke off with ZeroDivisionError while starting")
-    assert error.evidence.startswith("engine.log:3: ")
+    assert (error.kind, error.message) == (
+        "engine_died",
+        "the engine broke off with ZeroDivisionError while starting",
+    )
+    assert error.evidence == f"engine.log:4: {lines[2]}"
 
 
 def test_sglang_kills_itself_when_a_part_of_it_broke() -> None:
     """Its own handler sends SIGKILL to the whole tree: the signal is not the cause."""
     log = "Scheduler hit an exception: Traceback (most recent call last):\nAssertionError\nReceived sigquit from a child process.\n"
     error = classify(Evidence(log=log, exit_code=-9, runtime="sglang"))
-    assert (error.kind, error.message) == ("engine_died", "the engine broke off with AssertionError while starting")
+    assert (error.kind, error.message) == (
+        "engine_died",
+        "the engine broke off with AssertionError while starting",
+    )
 
 
 def test_a_progress_bar_does_not_shift_the_count_of_lines() -> None:
