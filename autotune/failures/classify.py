@@ -1,4 +1,4 @@
-"""From the evidence of an engine's end to a kind of failure, its cause in a sentence and the line that shows it.
+"""From the evidence of an engine's end to a kind of failure, its cause and the line that shows it.
 
 The whole log is searched, not its tail: `Engine core initialization failed` always comes last and never says
 why. What is not in the table is told by its exception or its signal: nothing is made up.
@@ -16,9 +16,12 @@ from autotune.failures.evidence import SIGKILL, Evidence, is_message, is_source,
 from autotune.failures.signatures import Signature, Tier
 from autotune.failures.signatures_breakdown import BREAKDOWN
 from autotune.failures.signatures_memory import MEMORY
+from autotune.failures.signatures_model import MODEL
 from autotune.failures.signatures_setup import SETUP
 
-SIGNATURES: tuple[Signature, ...] = tuple(sorted((*SETUP, *MEMORY, *BREAKDOWN), key=lambda each: each.tier))
+SIGNATURES: tuple[Signature, ...] = tuple(
+    sorted((*SETUP, *MODEL, *MEMORY, *BREAKDOWN), key=lambda each: each.tier)
+)
 
 TOLD_TO_STOP = (1, 2, 15)  # SIGHUP, SIGINT, SIGTERM
 READ_LOG = "read engine.log of the trial"

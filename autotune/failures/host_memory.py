@@ -1,4 +1,4 @@
-"""Whether the kernel killed for want of memory: what Docker says of a container, for processes of the host."""
+"""Whether the kernel killed for want of memory: for processes what Docker's flag is for containers."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """Texts in an engine's log and what they mean: the form of the table, and which text wins.
 
-The table has three parts: `signatures_setup` (what was asked of the engine), `signatures_memory` (what it ran
-out of) and `signatures_breakdown` (what broke beneath it or in it). Kinds that no log shows are found where they happen: `startup_timeout` (`deploy/`),
-`stalled` and `trial_timeout` (`watch.py`), `all_requests_failed` and `benchmark_failed` (`benchmark/`),
-`no_row` (replays), `no_gpus` (the launcher).
+The table has four parts: `signatures_setup` and `signatures_model` (what was asked of the engine),
+`signatures_memory` (what it ran out of) and `signatures_breakdown` (what broke beneath it or in it). Kinds
+that no log shows are found where they happen: `startup_timeout` (`deploy/`), `stalled` and `trial_timeout`
+(`watch.py`), `all_requests_failed` and `benchmark_failed` (`benchmark/`), `no_row` (replays).
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ GPU = (
         ),
         cause="a GPU has dropped out of the machine {when}",
         advice="look into the kernel's log (dmesg, Xid 79): the GPU needs a reset, a reboot or a repair",
-        source="NVML's error 15 in vLLM's third_party/pynvml.py; the driver's lines as quoted in issues 507 of "
+        source="NVML's error 15 in vLLM's third_party/pynvml.py; the driver's lines as in issues 507 of "
         "NVIDIA/open-gpu-kernel-modules, 3363 of pop-os/pop, 155 of NVIDIA/NVSentinel",
         chatter=True,
     ),
@@ -31,7 +31,8 @@ GPU = (
         texts=("uncorrectable ECC error encountered",),
         cause="the memory of a GPU has a fault that its error correction cannot mend",
         advice="look at nvidia-smi -q -d ECC, reset the GPU, and have it replaced if that comes again",
-        source="CUDA's error 214, as quoted in issues 5222 of vllm-project/vllm and 3204 of sgl-project/sglang",
+        source="CUDA's error 214, as quoted in issues 5222 of vllm-project/vllm and 3204 of "
+        "sgl-project/sglang",
     ),
     Signature(
         kind="gpu_lost",
@@ -95,7 +96,8 @@ HOST = (
             "Watchdog caught collective operation timeout",
         ),
         cause="the GPUs of the engine could not talk to each other {when}",
-        advice="set NCCL_DEBUG=INFO in runtime.env and look at engine.log; check the links (nvidia-smi topo -m)",
+        advice="set NCCL_DEBUG=INFO in runtime.env and look at engine.log; check the links (nvidia-smi topo "
+        "-m)",
         source="V, S, T section 5; V pynccl_wrapper.py:448; torch's ProcessGroupNCCL",
     ),
 )
@@ -118,7 +120,8 @@ DEATH = (
         pattern=r"\(exit code: (?:None|-\d+)\)",
         cause="a worker process of the engine was killed {when}",
         advice="look into the kernel's log (dmesg) for what ended it, then into engine.log of the trial",
-        source="V v1/executor/multiproc_executor.py:316; seen: worker-killed, where the code was not known yet",
+        source="V v1/executor/multiproc_executor.py:316; seen: worker-killed, where the code was not known "
+        "yet",
         runtimes=VLLM,
     ),
     Signature(

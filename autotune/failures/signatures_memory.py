@@ -44,7 +44,7 @@ BUSY = (
         pattern=r"Process \d+ has \d{2,}\.\d+ GiB memory in use",
         cause="another program held much of the GPU's memory when the engine wanted more",
         advice="end what else runs on it (nvidia-smi)",
-        source="torch's allocator, as quoted in public logs; ten GiB, as an engine's own ranks on one GPU were "
+        source="torch's allocator, as in public logs; ten GiB, as an engine's own ranks on one GPU were "
         "seen to hold 1.6 of each other",
     ),
 )
@@ -98,8 +98,9 @@ SHORT = (
         pattern=r"OutOfMemoryError|CUDA out of memory|CUDA error: out of memory"
         r"|Cuda failure.* 'out of memory'|CUDA runtime error in .*: out of memory",
         cause="the GPU's memory ran out {when}",
-        advice="use more GPUs (parallel=tp2, ...), a smaller serving.max_model_len or fewer sequences at once",
-        source="V, S, T section 5; NCCL's line as quoted in issue 1670 of NVIDIA/TensorRT-LLM, TensorRT-LLM's C++ "
+        advice="use more GPUs (parallel=tp2, ...), a smaller serving.max_model_len or fewer sequences at "
+        "once",
+        source="V, S, T section 5; NCCL's line as in issue 1670 of NVIDIA/TensorRT-LLM, that engine's C++ "
         "in its issue 260",
     ),
     Signature(
@@ -116,7 +117,8 @@ SHORT = (
         tier=Tier.HOST_MEMORY,
         texts=("scheduler died during initialization (exit code: -9)",),
         cause="the host's memory ran out while starting: a scheduler process of the engine was killed",
-        advice="give the host or the container more memory; look into the kernel's log (dmesg) for what was killed",
+        advice="give the host or the container more memory; look into the kernel's log (dmesg) for what was "
+        "killed",
         source="S entrypoints/engine.py:2006",
         runtimes=SGLANG,
     ),
@@ -124,10 +126,11 @@ SHORT = (
         kind="host_oom",
         tier=Tier.HOST_MEMORY,
         texts=("MemoryError", "std::bad_alloc", "Cannot allocate memory", "DefaultCPUAllocator: "),
-        pattern=r"(?<![A-Za-z])MemoryError\b|std::bad_alloc|Cannot allocate memory|DefaultCPUAllocator: (?:can|not)",
+        pattern=r"(?<![A-Za-z])MemoryError\b|std::bad_alloc|Cannot allocate memory"
+        r"|DefaultCPUAllocator: (?:can|not)",
         cause="the host's memory ran out {when}",
         advice="give the host or the container more memory, or load less at once",
-        source="Python, C++, errno 12, torch (text of libc10 2.13); seen: address-space",
+        source="Python, C++, errno 12, torch (text of libc10 2.13); seen: address-space-2560-mib",
     ),
 )
 

@@ -68,7 +68,7 @@ class DeployerContract:
         raise NotImplementedError(tmp_path)
 
     def test_an_engine_is_ready_measured_and_stopped(self, case: Case) -> None:
-        """What is ready answers at its first load; stopping twice is harmless."""
+        """What is ready answers at its first load; stopping twice is harmless, and no failure."""
         server = case.deployer.start(case.order)
         try:
             ready = server.ready()
@@ -88,6 +88,7 @@ class DeployerContract:
         finally:
             server.stop()
             server.stop()
+        assert server.death() is None
         assert measurement.metrics["total_tokens_per_s"] > 0
         assert measurement.load == request.load
 

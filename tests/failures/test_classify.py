@@ -129,20 +129,18 @@ def test_without_the_kernels_word_a_kill_is_a_kill() -> None:
 
 def test_an_exception_that_is_not_in_the_table_is_named() -> None:
     """The first after the part that broke: what was logged before and survived is not it."""
-    log = "\n".join(
-        [
-            "ERROR 11-24 11:00:00 [a.py:1] KeyError: 'survived'",
-            "ERROR 11-24 11:00:01 [core.py:1510] EngineCore failed to start.",
-            "ERROR 11-24 11:00:01 [core.py:1510] ZeroDivisionError: integer division or modulo by zero",
-            DEAD,
-        ]
+    lines = (
+        "ERROR 11-24 11:00:00 [a.py:1] KeyError: 'survived'",
+        "ERROR 11-24 11:00:01 [core.py:1510] EngineCore failed to start.",
+        "ERROR 11-24 11:00:01 [core.py:1510] ZeroDivisionError: integer division or modulo by zero",
     )
+    log = log_of(*lines)
     error = classify(Evidence(log=log, exit_code=1, runtime="vllm"))
     assert (error.kind, error.message) == (
         "engine_died",
         "the engine broke off with ZeroDivisionError while starting",
     )
-    assert error.evidence.startswith("engine.log:3: ")
+    assert error.evidence == f"engine.log:4: {lines[2]}"
 
 
 def test_sglang_kills_itself_when_a_part_of_it_broke() -> None:

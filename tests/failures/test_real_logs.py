@@ -59,6 +59,11 @@ CASES = (
     Real(log="engine-core-segfault", provoked="kill -11 of EngineCore", kind="engine_died", line="MPClient: engine core exited unexpectedly; starting cleanup", message="the engine's core process was killed while serving", exit_code=0, serving=True),
     Real(log="worker-killed", provoked="kill -9 of the worker", kind="engine_died", line="Worker proc VllmWorker-0 died unexpectedly (exit code: None), shutting down executor.", message="a worker process of the engine was killed while serving", exit_code=0, serving=True),
     Real(log="worker-killed", provoked="the same, had the kernel done it", kind="host_oom", line="Worker proc VllmWorker-0 died unexpectedly", exit_code=0, serving=True, oom_killed=True),
+    Real(log="host-oom-700-mib", provoked="memory cgroup of 700 MiB: the API server is killed", kind="host_oom", line="Enabled custom fusions", exit_code=-9, oom_killed=True),
+    Real(log="host-oom-1500-mib", provoked="memory cgroup of 1500 MiB: the worker is killed", kind="host_oom", line="Worker proc VllmWorker-0 died unexpectedly (exit code: None)", oom_killed=True),
+    Real(log="host-oom-2200-mib", provoked="memory cgroup of 2200 MiB, 4 GiB of KV cache", kind="host_oom", line="Worker proc VllmWorker-0 died unexpectedly (exit code: -9)", oom_killed=True),
+    Real(log="host-oom-2200-mib", provoked="the same, had nobody told of the kernel's doing", kind="engine_died", line="Worker proc VllmWorker-0 died unexpectedly", message="a worker process of the engine was killed while starting"),
+    Real(log="address-space-2560-mib", provoked="ulimit -v of 2.5 GiB", kind="host_oom", line="DefaultCPUAllocator: can't allocate memory: you tried to allocate", message="the host's memory ran out while starting"),
     Real(log="ended-by-another", provoked="SIGTERM, not from autotune", kind="infrastructure", line="[shutdown] API server: shutdown triggered", message="someone else told the engine to stop while serving", exit_code=0, serving=True),
 )  # fmt: skip
 

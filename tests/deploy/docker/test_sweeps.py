@@ -100,7 +100,7 @@ def test_the_users_own_command(shop: Shop, client: DockerClient, monkeypatch: py
 def test_engines_that_misbehave(shop: Shop, client: DockerClient) -> None:
     """Each ends as its own kind; the one beside them is measured as if nothing were."""
     modes = "runtime.env.STANDIN=ok,errors,truncated,stalls,hang,dies,exit"
-    limits = ["measure.stall_timeout_s=3", "deploy.startup_timeout_s=10"]
+    limits = ["measure.stall_timeout_s=3", "deploy.startup_timeout_s=20"]
     code, out, err = shop.run(["-m", *STANDIN, modes, *limits, "sweep.name=s"])
     assert (code, err) == (0, ""), out
     assert kinds(shop, "s") == {
@@ -134,7 +134,12 @@ def test_a_container_that_is_killed(shop: Shop, client: DockerClient) -> None:
 
 def test_a_daemon_that_is_restarted(shop: Shop, client: DockerClient, dockerd: Dockerd) -> None:
     """It takes the containers with it: told as infrastructure, and measured in another attempt."""
-    words = ["runtime.env.STANDIN=ok", "runtime.env.STANDIN_PAUSE=0.1", "runtime.env.N=0,1", "retry.backoff_s=3"]
+    words = [
+        "runtime.env.STANDIN=ok",
+        "runtime.env.STANDIN_PAUSE=0.1",
+        "runtime.env.N=0,1",
+        "retry.backoff_s=3",
+    ]
     with shop.start(["-m", *STANDIN, *words, "sweep.name=s"]) as process:
         until(lambda: _measuring(shop, "s") >= {0, 1})
         dockerd.stop()
