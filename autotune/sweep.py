@@ -22,7 +22,14 @@ from autotune.schema import Config, config_from
 from autotune.track.durations import Durations
 from autotune.track.files import ConfigText, keep
 from autotune.track.journal import Journal
-from autotune.track.records import attempt_record, finished_record, label_of, plan_record, trial_params
+from autotune.track.records import (
+    attempt_record,
+    beginning_record,
+    finished_record,
+    label_of,
+    plan_record,
+    trial_params,
+)
 from autotune.track.state import TrialState, check_same, earlier_state
 from autotune.trial import Job, Trial
 
@@ -119,6 +126,7 @@ class Sweep:
         for trial in list(self.state.trials.values()):
             if trial.status == "running":
                 self.finish(trial.number, Outcome(status=Status.INTERRUPTED))
+        self.pool.put_aside(self.state.blame.suspects)
 
     def end_what_backs_off(self) -> None:
         """Write the end of trials whose next attempt will not be made now."""
@@ -175,9 +183,13 @@ class Sweep:
         outcome = trial.run()
         after = None if self.deployer.recorded else again(self.trial(job.number), outcome, job.config.retry)
         if after is None:
-            return self.finish(job.number, outcome)
-        self.journal.write("attempt_failed", trial=job.number, **attempt_record(attempt, outcome, after.in_s))
-        return after
+            outcome = self.finish(job.number, outcome)
+        else:
+            self.journal.write(
+                "attempt_failed", trial=job.number, **attempt_record(attempt, outcome, after.in_s)
+            )
+        self.pool.put_aside(self.state.blame.suspects)
+        return after or outcome
 
     def close(self) -> None:
         """Release the sweep's files."""
@@ -193,19 +205,7 @@ class Sweep:
 
     def _beginning(self) -> dict[str, Any]:
         """What must stay the same over the whole sweep, or its trials could not be compared."""
-        config, inventory = self.settings.config, self.settings.inventory
-        return {
-            "objective": {
-                "metric": config.objective.metric,
-                "direction": config.objective.direction.value,
-                "load": config.objective.load,
-            },
-            "inventory": {
-                "kind": inventory.kind.value,
-                "gpus": [{"uuid": g.uuid, "model": g.model, "node": g.node} for g in inventory.gpus],
-            },
-            "simulated": self.simulated,
-        }
+        return beginning_record(self.settings.config, self.settings.inventory, simulated=self.simulated)
 
     def _queue(self, candidate: Candidate, config: Config, plan: Plan) -> Job:
         number, self._next = self._next, self._next + 1

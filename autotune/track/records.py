@@ -17,6 +17,22 @@ GROUPS = ("runtime", "model", "quant", "parallel", "serving", "workload", "bench
 DETAILED = ("quant", "parallel", "serving", "workload")
 
 
+def beginning_record(config: Config, inventory: Inventory, *, simulated: bool) -> dict[str, Any]:
+    """Return the fields of `sweep_started` that stay the same over the whole sweep."""
+    return {
+        "objective": {
+            "metric": config.objective.metric,
+            "direction": config.objective.direction.value,
+            "load": config.objective.load,
+        },
+        "inventory": {
+            "kind": inventory.kind.value,
+            "gpus": [{"uuid": g.uuid, "model": g.model, "node": g.node} for g in inventory.gpus],
+        },
+        "simulated": simulated,
+    }
+
+
 def plan_record(plan: Plan) -> dict[str, Any]:
     """Return a plan as plain data."""
     return {
