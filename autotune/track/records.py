@@ -8,7 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from autotune.records import Candidate, Inventory, Load, Measurement, Memory, Outcome, Plan
+from autotune.failures.retry import kind_of
+from autotune.records import Candidate, Inventory, Lease, Load, Measurement, Memory, Outcome, Plan
 from autotune.schema import Config
 
 GROUPS = ("runtime", "model", "quant", "parallel", "serving", "workload", "benchmark", "deploy")
@@ -63,6 +64,7 @@ def finished_record(outcome: Outcome) -> dict[str, Any]:
     return {
         "status": outcome.status.value,
         "failure": asdict(outcome.failure) if outcome.failure else None,
+        "infeasible": outcome.failure is not None and kind_of(outcome.failure.kind).infeasible,
         "score": best.score if best else None,
         "score_repeats": list(best.score_repeats) if best else [],
         "load": load_record(best.load) if best else None,
@@ -77,6 +79,12 @@ def finished_record(outcome: Outcome) -> dict[str, Any]:
         "engine_version": outcome.engine_version,
         "notes": list(outcome.notes),
     }
+
+
+def started_record(attempt: int, lease: Lease) -> dict[str, Any]:
+    """Return the fields of `trial_started`."""
+    uuids, indices = [gpu.uuid for gpu in lease.gpus], [gpu.index for gpu in lease.gpus]
+    return {"attempt": attempt, "lease": {"node": lease.node, "gpus": uuids, "indices": indices}}
 
 
 def attempt_record(attempt: int, outcome: Outcome, again_in_s: float) -> dict[str, Any]:
