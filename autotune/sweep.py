@@ -6,7 +6,7 @@ import json
 import os
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,18 @@ from autotune.records import Candidate, Inventory, InventoryKind, Lease, Outcome
 from autotune.schema import Config, config_from
 from autotune.track.durations import Durations
 from autotune.track.files import ConfigText, keep
+from autotune.track.hopeless import Hopeless
 from autotune.track.journal import Journal
-from autotune.track.records import attempt_record, finished_record, label_of, plan_record, trial_params
+from autotune.track.lessons import Lessons
+from autotune.track.records import (
+    attempt_record,
+    beginning_record,
+    finished_record,
+    label_of,
+    plan_record,
+    started_record,
+    trial_params,
+)
 from autotune.track.state import TrialState, check_same, earlier_state
 from autotune.trial import Job, Trial
 
@@ -78,7 +88,10 @@ class Sweep:
         except BaseException:
             os.close(self._lock)
             raise
-        self.journal.follow(self.state.apply)
+        self.hopeless = Hopeless(self.state, config.sweep.max_failures)
+        self._lessons = Lessons(self.state)
+        for listener in (self.state.apply, self.hopeless.follow, self._lessons.follow):  # the state first
+            self.journal.follow(listener)
         self._by_identity = {trial.identity: trial.number for trial in self.state.latest()}
         self._seen: set[Identity] = set()
         self._text = ConfigText()
@@ -119,6 +132,7 @@ class Sweep:
         for trial in list(self.state.trials.values()):
             if trial.status == "running":
                 self.finish(trial.number, Outcome(status=Status.INTERRUPTED))
+        self.pool.put_aside(self.state.blame.suspects)
 
     def end_what_backs_off(self) -> None:
         """Write the end of trials whose next attempt will not be made now."""
@@ -145,7 +159,7 @@ class Sweep:
                 return Admission(trial=earlier)
             if earlier is not None and self.state.trials[earlier].backs_off:
                 return Admission(job=self._job(earlier, candidate, config, plan))
-            return Admission(job=self._queue(candidate, config, plan))
+            return Admission(job=self._queue(candidate, config, self._noted(candidate, config, plan)))
 
     def run(self, job: Job, lease: Lease) -> Outcome | Again:
         """Make one attempt at an admitted job on its lease, and record it; the trial ends if it is the last.
@@ -154,18 +168,9 @@ class Sweep:
         """
         attempt = len(self.state.trials[job.number].attempts) + 1
         clear_for(attempt, job.folder)
-        self.journal.write(
-            "trial_started",
-            trial=job.number,
-            attempt=attempt,
-            lease={
-                "node": lease.node,
-                "gpus": [gpu.uuid for gpu in lease.gpus],
-                "indices": [gpu.index for gpu in lease.gpus],
-            },
-        )
+        self.journal.write("trial_started", trial=job.number, **started_record(attempt, lease))
         trial = Trial(
-            job=job,
+            job=replace(job, plan=self._noted(job.candidate, job.config, job.plan)),
             lease=lease,
             deployer=self.deployer,
             env=self.settings.env,
@@ -176,9 +181,13 @@ class Sweep:
         outcome = trial.run()
         after = None if self.deployer.recorded else again(self.trial(job.number), outcome, job.config.retry)
         if after is None:
-            return self.finish(job.number, outcome)
-        self.journal.write("attempt_failed", trial=job.number, **attempt_record(attempt, outcome, after.in_s))
-        return after
+            outcome = self.finish(job.number, outcome)
+        else:
+            self.journal.write(
+                "attempt_failed", trial=job.number, **attempt_record(attempt, outcome, after.in_s)
+            )
+        self.pool.put_aside(self.state.blame.suspects)
+        return after or outcome
 
     def close(self) -> None:
         """Release the sweep's files."""
@@ -194,19 +203,7 @@ class Sweep:
 
     def _beginning(self) -> dict[str, Any]:
         """What must stay the same over the whole sweep, or its trials could not be compared."""
-        config, inventory = self.settings.config, self.settings.inventory
-        return {
-            "objective": {
-                "metric": config.objective.metric,
-                "direction": config.objective.direction.value,
-                "load": config.objective.load,
-            },
-            "inventory": {
-                "kind": inventory.kind.value,
-                "gpus": [{"uuid": g.uuid, "model": g.model, "node": g.node} for g in inventory.gpus],
-            },
-            "simulated": self.simulated,
-        }
+        return beginning_record(self.settings.config, self.settings.inventory, simulated=self.simulated)
 
     def _queue(self, candidate: Candidate, config: Config, plan: Plan) -> Job:
         number, self._next = self._next, self._next + 1
@@ -238,6 +235,11 @@ class Sweep:
             label=label_of(candidate, self.settings.varied),
             folder=self.settings.folder / f"trial-{number}",
         )
+
+    def _noted(self, candidate: Candidate, config: Config, plan: Plan) -> Plan:
+        """The plan with a note of the nearest failure for want of memory that is known by now."""
+        note = self._lessons.note(plan, model=config.model.path, overrides=candidate.overrides)
+        return plan if note is None or note in plan.notes else replace(plan, notes=(*plan.notes, note))
 
     def finish(self, number: int, outcome: Outcome) -> Outcome:
         """Write the end of a trial, with all its attempts, and return it."""

@@ -14,6 +14,8 @@ from autotune.records import Failure, Outcome, Status
 from autotune.schema import RetryConfig
 from autotune.track.state import SweepState, TrialState, state_of
 
+QUEUED = {"event": "trial_queued", "trial": 3, "plan": {"signature": "x"}, "params": {"model.path": "m"}}
+
 
 def stamp(ago_s: float) -> str:
     """A time in the journal's form."""
@@ -35,7 +37,7 @@ def failed(attempt: int, kind: str, gpu_seconds: float = 4.0) -> dict[str, Any]:
 
 def trial(*events: dict[str, Any]) -> TrialState:
     """A trial after these events."""
-    state: SweepState = state_of([{"event": "trial_queued", "trial": 3}, *events])
+    state: SweepState = state_of([QUEUED, *events])
     return state.trials[3]
 
 

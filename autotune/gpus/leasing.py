@@ -12,7 +12,8 @@ from autotune.gpus.busy import why_busy
 from autotune.gpus.containers import ContainerGpus
 from autotune.gpus.locks import GpuLocks
 from autotune.gpus.nvml import read_statuses
-from autotune.gpus.pool import Cores, GpuPool, Surroundings, Terms
+from autotune.gpus.pool import GpuPool
+from autotune.gpus.terms import Cores, Surroundings, Terms
 from autotune.records import Gpu, Inventory, InventoryKind
 from autotune.schema import Config
 

@@ -5,45 +5,14 @@ from __future__ import annotations
 import os
 import re
 import threading
-import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from autotune.gpus.locks import GpuLocks
 from autotune.gpus.packing import Policy, Running, Situation, Waiting, pack
 from autotune.gpus.placement import health_of
-from autotune.records import Gpu, GpuStatus, Inventory, Lease
-
-Cores = tuple[tuple[int, ...], tuple[int, ...]]  # of the engine, of the load client
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
-    """How GPUs are leased; seconds, fractions 0-1.
-
-    `wait`: GPUs that others compute on are waited for, instead of being set aside. `settle_s`: within
-    this a GPU must be free again after a trial.
-    """
-
-    max_parallel: int | None = None
-    wait: bool = False
-    settle_s: float = 60.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
-    """What the pool asks of the host; each can be left out where there is nothing to ask.
-
-    `status` tells how busy GPUs are, `busy` why one cannot be used (None: it can), `held` which GPUs
-    running containers hold, `cores` which cores go with GPUs.
-    """
-
-    status: Callable[[Sequence[str]], Mapping[str, GpuStatus]] = lambda _uuids: {}
-    busy: Callable[[GpuStatus], str | None] = lambda _status: None
-    held: Callable[[], Collection[str]] = tuple
-    cores: Callable[[Sequence[Gpu]], Cores] = lambda _gpus: ((), ())
-    tell: Callable[[str], None] = lambda _text: None
-    clock: Callable[[], float] = time.monotonic
+from autotune.gpus.terms import Surroundings, Terms
+from autotune.records import Gpu, Inventory, Lease
 
 
 @dataclass(slots=True)
@@ -101,6 +70,21 @@ class GpuPool:
         """Return why GPUs are not used any more, one sentence each."""
         with self._guard:
             return list(self._books.aside.values())
+
+    def put_aside(self, why: Mapping[str, str]) -> None:
+        """Use these GPUs (UUIDs) no more, each for its reason.
+
+        Not if none would be left: nothing tells then which of them it is.
+        """
+        with self._guard:
+            aside = self._books.aside
+            new = {g.uuid: why[g.uuid] for g in self.inventory.gpus if g.uuid in why.keys() - aside.keys()}
+            if len(new) + len(aside) >= len(self.inventory.gpus):
+                return
+            for uuid, reason in new.items():
+                told = f"is set aside for this sweep: {reason}"
+                aside[uuid] = f"GPU {self._index(uuid)} {told}"
+                self._tell(uuid, told, told)
 
     def waits_for(self) -> list[str]:
         """Return why GPUs that nobody leased here could not be used at the last look."""

@@ -145,6 +145,7 @@ def _bounded(config: Config) -> list[tuple[str, float | None, float]]:
         ("launcher.overtake", config.launcher.overtake, 0),
         ("launcher.island_wait", config.launcher.island_wait, 0),
         ("launcher.client_cores", config.launcher.client_cores, 0),
+        ("sweep.max_failures", config.sweep.max_failures, 1),
         ("retry.attempts", config.retry.attempts, 1),
         ("retry.backoff_s", config.retry.backoff_s, 0),
         ("retry.within_s", config.retry.within_s, 0),

@@ -16,6 +16,7 @@ from autotune.report.lasting import Lasting
 from autotune.schema import Direction
 from autotune.score.objective import gain, overlap
 from autotune.score.ranking import Ranked, Ranking
+from autotune.track.lessons import is_lesson
 from autotune.track.state import SweepState
 
 PLAIN_WIDTH = 160  # columns where there is no terminal to ask
@@ -194,7 +195,7 @@ def _rejected(out: Console, state: SweepState) -> None:
 
 def _notes(rankings: Sequence[Ranking]) -> list[str]:
     rows = [row for ranking in rankings for row in ranking.rows]
-    notes = [note for row in rows for note in row.finished["notes"]]
+    notes = [note for row in rows for note in row.finished["notes"] if not is_lesson(note)]
     if any(row.queued["plan"]["gpus"] == 0 for row in rows):
         notes.append("the number of GPUs is unknown: absolute values are ranked; set gpus.count")
     return list(dict.fromkeys(notes))

@@ -168,6 +168,7 @@ class SweepConfig:
     name: str | None = None  # null: date and time
     resume: bool = False  # continue the sweep of this name
     retry: str | None = None  # on resume: `failed`, or a failure kind, to run those again
+    max_failures: int | None = 5  # when so many trials ended, all as one kind, no more start; null: go on
 
 
 @dataclass

@@ -8,13 +8,30 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from autotune.records import Candidate, Inventory, Load, Measurement, Memory, Outcome, Plan
+from autotune.failures.retry import kind_of
+from autotune.records import Candidate, Inventory, Lease, Load, Measurement, Memory, Outcome, Plan
 from autotune.schema import Config
 
 GROUPS = ("runtime", "model", "quant", "parallel", "serving", "workload", "benchmark", "deploy")
 """Groups whose preset's name is a parameter; the fields of the middle four are parameters too."""
 
 DETAILED = ("quant", "parallel", "serving", "workload")
+
+
+def beginning_record(config: Config, inventory: Inventory, *, simulated: bool) -> dict[str, Any]:
+    """Return the fields of `sweep_started` that stay the same over the whole sweep."""
+    return {
+        "objective": {
+            "metric": config.objective.metric,
+            "direction": config.objective.direction.value,
+            "load": config.objective.load,
+        },
+        "inventory": {
+            "kind": inventory.kind.value,
+            "gpus": [{"uuid": g.uuid, "model": g.model, "node": g.node} for g in inventory.gpus],
+        },
+        "simulated": simulated,
+    }
 
 
 def plan_record(plan: Plan) -> dict[str, Any]:
@@ -47,6 +64,7 @@ def finished_record(outcome: Outcome) -> dict[str, Any]:
     return {
         "status": outcome.status.value,
         "failure": asdict(outcome.failure) if outcome.failure else None,
+        "infeasible": outcome.failure is not None and kind_of(outcome.failure.kind).infeasible,
         "score": best.score if best else None,
         "score_repeats": list(best.score_repeats) if best else [],
         "load": load_record(best.load) if best else None,
@@ -61,6 +79,12 @@ def finished_record(outcome: Outcome) -> dict[str, Any]:
         "engine_version": outcome.engine_version,
         "notes": list(outcome.notes),
     }
+
+
+def started_record(attempt: int, lease: Lease) -> dict[str, Any]:
+    """Return the fields of `trial_started`."""
+    uuids, indices = [gpu.uuid for gpu in lease.gpus], [gpu.index for gpu in lease.gpus]
+    return {"attempt": attempt, "lease": {"node": lease.node, "gpus": uuids, "indices": indices}}
 
 
 def attempt_record(attempt: int, outcome: Outcome, again_in_s: float) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from autotune.errors import ConfigError
 from autotune.records import Status
+from autotune.track.blame import Blame
 from autotune.track.journal import NAME, read
 
 
@@ -80,6 +81,7 @@ class SweepState:
     rejected: list[Mapping[str, Any]] = field(default_factory=list)
     duplicates: list[Mapping[str, Any]] = field(default_factory=list)
     stand_ins: bool = False  # an engine said of itself that it is one
+    blame: Blame = field(default_factory=Blame)  # GPUs that failures have in common
 
     @property
     def simulated(self) -> bool:
@@ -105,9 +107,20 @@ class SweepState:
         elif kind == "server_started" and number in self.trials:
             self.trials[number].server = event
         elif kind == "attempt_failed" and number in self.trials:
+            self._blame(self.trials[number], event)
             self.trials[number].attempt_failed(event)
         elif kind == "trial_finished" and number in self.trials:
             self.trials[number].finished = event
+            self._blame(self.trials[number], event)
+
+    def _blame(self, trial: TrialState, ended: Mapping[str, Any]) -> None:
+        """Count how a trial ended for or against its GPUs."""
+        gpus = (trial.started or {}).get("lease", {}).get("gpus", [])
+        if ended.get("failure"):
+            kind = ended["failure"]["kind"]
+            self.blame.failed(trial.number, kind, candidate=trial.identity, gpus=gpus)
+        elif ended.get("status") == Status.MEASURED.value:
+            self.blame.measured(gpus)
 
     def latest(self) -> list[TrialState]:
         """Return one trial for each identity: a later attempt stands for the earlier ones."""

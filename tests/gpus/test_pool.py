@@ -15,7 +15,8 @@ import pytest
 from autotune.gpus.busy import why_busy
 from autotune.gpus.locks import GpuLocks
 from autotune.gpus.packing import Policy, Waiting
-from autotune.gpus.pool import GpuPool, Surroundings, Terms
+from autotune.gpus.pool import GpuPool
+from autotune.gpus.terms import Surroundings, Terms
 from autotune.records import Gpu, GpuStatus, Inventory, InventoryKind, Lease
 
 POLICY = Policy()
@@ -307,3 +308,28 @@ def test_another_process_keeps_its_gpus(tmp_path: Path) -> None:
 
 def _indices(lease: Lease) -> list[int]:
     return [gpu.index for gpu in lease.gpus]
+
+
+def test_gpus_that_are_put_aside_are_leased_no_more(tmp_path: Path) -> None:
+    """One that is leased at that moment not again; it is said once, with the reason."""
+    host = Host()
+    pool = pool_of(3, tmp_path, host=host)
+    [lease] = pool.grant(queue((0, 2)), POLICY)
+    for _ in range(2):
+        pool.put_aside({"gpu-0": "trials 2 and 5 failed on it (nccl)", "gone": "it fell off the bus"})
+    pool.release(lease)
+    [again] = pool.grant(queue((1, 2)), POLICY)
+    assert _indices(again) == [1, 2]
+    said = "GPU 0 is set aside for this sweep: trials 2 and 5 failed on it (nccl)"
+    assert (host.said, pool.set_aside(), pool.usable()) == ([said], [said], 2)
+
+
+def test_the_last_gpus_are_not_put_aside(tmp_path: Path) -> None:
+    """Where all failed alike nothing tells which of them it is, and the sweep would be over."""
+    host = Host()
+    pool = pool_of(2, tmp_path, host=host)
+    pool.put_aside({"gpu-0": "bad", "gpu-1": "bad"})
+    assert (pool.usable(), host.said) == (2, [])
+    pool.put_aside({"gpu-0": "bad"})
+    pool.put_aside({"gpu-0": "bad", "gpu-1": "bad"})
+    assert (pool.usable(), len(host.said)) == (1, 1)

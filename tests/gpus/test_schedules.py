@@ -16,7 +16,8 @@ from autotune.gpus.forecast import Expected
 from autotune.gpus.locks import GpuLocks
 from autotune.gpus.packing import Policy, Waiting
 from autotune.gpus.placement import straddles
-from autotune.gpus.pool import GpuPool, Surroundings, Terms
+from autotune.gpus.pool import GpuPool
+from autotune.gpus.terms import Surroundings, Terms
 from autotune.records import Gpu, GpuStatus, Inventory, InventoryKind, Lease
 
 SETTLE_S = 1.0

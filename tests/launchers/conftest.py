@@ -28,14 +28,14 @@ def sweep_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callab
     monkeypatch.chdir(tmp_path)
     table = tmp_path / "t.csv"
     table.write_text(TABLE)
-    words = ["deploy=replay", f"deploy.table={table}", "deploy.time_scale=1", "gpus=h100_8x", "workload=demo"]
+    words = [f"deploy.table={table}", "deploy.time_scale=1", "gpus=h100_8x", "workload=demo"]
     words += ["parallel=tp1", "parallel.tp=8,1,2,4", "workload.loads=[1]"]
     with ExitStack() as closing:
 
-        def opened(*more: str) -> Sweep:
+        def opened(*more: str, deploy: str = "replay") -> Sweep:
             closing.close()
             with compose.hydra_on(None) as hydra:
-                prepared = prepare(hydra, [*words, *more], multirun=True)
+                prepared = prepare(hydra, [f"deploy={deploy}", *words, *more], multirun=True)
             settings = Settings(
                 name="s",
                 folder=tmp_path / "outputs" / "s",

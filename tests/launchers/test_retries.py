@@ -13,7 +13,7 @@ from autotune.session import _finish
 from autotune.sweep import Sweep
 from autotune.track.journal import read
 from hydra_plugins.autotune_launchers._scheduler import Scheduler
-from tests.launchers.flaky import FlakyDeployer, at_first
+from tests.launchers.flaky import Fails, FlakyDeployer, at_first
 from tests.shop import until
 
 SweepOf = Callable[..., Sweep]
@@ -156,3 +156,29 @@ def test_another_attempt_is_made_on_other_gpus(sweep_of: SweepOf) -> None:
     assert run(sweep) == ["measured"] * 4
     assert len(used) == 2
     assert used[0] & used[1] == set()
+
+
+def test_a_gpu_on_which_different_trials_fail_is_set_aside(sweep_of: SweepOf) -> None:
+    """By name, with the trials; a trial that needs it is told why it cannot start, also after a resume."""
+    sweep = sweep_of(*AT_ONCE, "retry.attempts=1")
+    said: list[str] = []
+    sweep.tell = said.append
+    sweep.deployer = FlakyDeployer(bad_gpu(0))
+    scheduler = Scheduler(sweep)
+    for candidate in sorted(sweep.settings.candidates, key=lambda item: item.config["parallel"]["tp"]):
+        if candidate.config["parallel"]["tp"] < 4:
+            scheduler.submit(candidate)
+            assert scheduler.wait_any() is not None  # alone, so that both begin at GPU 0
+    told = "GPU 0 is set aside for this sweep: trials 0 and 1 failed on it (nccl)"
+    assert said == [told]
+    resumed = sweep_of(*AT_ONCE, "sweep.name=s", "sweep.resume=true")
+    resumed.deployer = FlakyDeployer(bad_gpu(0))
+    assert run(resumed) == ["failed", "failed", "failed", "measured"]
+    failure = (resumed.state.trials[2].finished or {})["failure"]
+    assert failure["kind"] == "no_gpus"
+    assert failure["message"] == f"needs 8 GPUs, 7 can be used: {told}"
+
+
+def bad_gpu(index: int) -> Fails:
+    """Every engine fails that gets this GPU."""
+    return lambda order: "nccl" if index in {gpu.index for gpu in order.lease.gpus} else None

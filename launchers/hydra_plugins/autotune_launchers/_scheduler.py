@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from autotune.attempts import Again
 from autotune.errors import InfrastructureError
+from autotune.failures.retry import kind_of
 from autotune.gpus.packing import Policy
 from autotune.records import Candidate, Failure, Lease, Outcome, Status
 from autotune.sweep import Admission, Sweep
@@ -27,6 +29,12 @@ class Finished:
     job: Job
     outcome: Outcome
 
+    @property
+    def infeasible(self) -> bool:
+        """Whether the candidate needs more memory than there is; `job.plan.memory` is what was estimated."""
+        failure = self.outcome.failure
+        return failure is not None and kind_of(failure.kind).infeasible
+
 
 class Scheduler:
     """Runs the trials of a sweep side by side, each in a thread that waits on its processes."""
@@ -39,6 +47,7 @@ class Scheduler:
         self._ended: queue.SimpleQueue[Finished | BaseException] = queue.SimpleQueue()
         self._guard = threading.RLock()
         self._known = True
+        self._told: set[Failure] = set()
 
     @contextmanager
     def guarded(self) -> Iterator[None]:
@@ -71,6 +80,8 @@ class Scheduler:
     def has_room(self) -> bool:
         """Whether a search should choose another candidate now: one that can look ahead is enough."""
         with self._guard:
+            if self._sweep.hopeless.stopped:
+                return False
             return len(self._line.ready()) < self._sweep.settings.config.launcher.lookahead
 
     def wait_any(self) -> Finished | None:
@@ -110,6 +121,7 @@ class Scheduler:
             if self._sweep.stop.is_set() or not self._line:
                 return
             launcher = self._sweep.settings.config.launcher
+            self._drop_what_is_hopeless()
             policy = Policy(known=self._known, overtake=launcher.overtake, island_wait=launcher.island_wait)
             leases = self._sweep.pool.grant(self._line.ready(), policy, mean_s=self._sweep.durations.mean_s)
             try:
@@ -148,6 +160,22 @@ class Scheduler:
             self._start_what_fits()
         except BaseException as error:  # noqa: BLE001  (the driver, a lock: whoever waits must hear)
             self._ended.put(error)
+
+    def _drop_what_is_hopeless(self) -> None:
+        """Fail what would fail for the same reason as others did; each reason is told once."""
+        hopeless = self._sweep.hopeless
+        if not hopeless.suspected:
+            return
+        found = [(job, hopeless.against(self._sweep.trial(job.number).queued)) for job in self._line.jobs()]
+        dropped = [(job, failure) for job, failure in found if failure is not None]
+        counts = Counter(failure for _, failure in dropped)
+        for failure, count in counts.items():
+            if failure not in self._told:
+                self._told.add(failure)
+                again = f"once that is mended, sweep.resume=true sweep.retry={failure.kind} runs them"
+                self._sweep.tell(f"{count} trials are {failure.message}; {again}")
+        for job, failure in dropped:
+            self._end(self._line.take(job.number), failure)
 
     def _refuse_what_cannot_start(self) -> None:
         """Fail what needs GPUs that were set aside, and what waits too long for GPUs of others."""
