@@ -87,9 +87,7 @@ def unused_problems(config: Config, why: str) -> list[str]:
     return [f"deploy.{name}={getattr(config.deploy, name)}: {why}: leave it out" for name in given]
 
 
-def environment(
-    ours: Mapping[str, str], own: Mapping[str, str], program: Program | None
-) -> dict[str, str]:
+def environment(ours: Mapping[str, str], own: Mapping[str, str], program: Program | None) -> dict[str, str]:
     """Return an engine's environment: ours, its `own` over it; in a Python environment as after `activate`.
 
     Helpers that come with the engine (ninja, nvcc) are found first.

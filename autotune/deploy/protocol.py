@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -34,7 +34,8 @@ class Order:
 class Ready:
     """What is known of an engine once it can serve; times are seconds.
 
-    `simulated` is the engine's own word that it is a stand-in.
+    `simulated` is the engine's own word that it is a stand-in. `phases` are parts of `startup_s`, as far
+    as the engine's log tells them; they may overlap (see `phases.py`).
     """
 
     endpoint: Endpoint
@@ -42,6 +43,7 @@ class Ready:
     engine_version: str | None
     simulated: bool = False
     notes: tuple[str, ...] = ()
+    phases: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

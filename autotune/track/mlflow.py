@@ -66,6 +66,7 @@ class Writer:
         self.experiment_id = self._experiment()
         self.queued: dict[int, int] = {}  # trial -> where the journal tells of it
         self.folders: dict[int, str] = {}
+        self.phases: dict[int, Mapping[str, float]] = {}  # trial -> those of its engine's start
         self.simulated = False
         self.begun = ""  # when the sweep began: another sweep of the same name is another sweep
         self.runs: dict[int, str] = {}  # trial -> run id
@@ -137,6 +138,7 @@ class Writer:
 
     def server_ready(self, event: Event) -> None:
         """An engine that says it is a stand-in marks its run, wherever it runs."""
+        self.phases[event["trial"]] = event.get("phases", {})
         if event["simulated"] and event["trial"] not in self.finished:
             self.client.set_tag(self.runs[event["trial"]], "autotune.simulated", "true")
 
@@ -154,7 +156,7 @@ class Writer:
             tags["autotune.failure_message"] = event["failure"]["message"][:TAG_LIMIT]
         if event["engine_version"]:
             tags["autotune.engine_version"] = event["engine_version"]
-        metrics = _metrics(event)
+        metrics = _metrics(event, self.phases.get(trial, {}))
         for begin in range(0, len(metrics), BATCH):
             self.client.log_batch(run_id, metrics=metrics[begin : begin + BATCH])
         self.client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
@@ -182,7 +184,7 @@ class Writer:
                 yield folder / name
 
 
-def _metrics(event: Event) -> list[Any]:
+def _metrics(event: Event, phases: Mapping[str, float]) -> list[Any]:
     """The metrics at the chosen load once, and those of every load as a series over it."""
     from mlflow.entities import Metric
 
@@ -193,6 +195,7 @@ def _metrics(event: Event) -> list[Any]:
         "startup_s": event["startup_s"],
         "trial_s": event["trial_s"],
         "gpu_seconds": event["gpu_seconds"],
+        **{f"startup/{name}": seconds for name, seconds in phases.items()},
     }
     rows = [(name, value, 0) for name, value in single.items()]
     for result in event["by_load"]:
