@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from autotune import leftovers
+from autotune import daemon, leftovers
 from autotune.cli import complain
 from autotune.leftovers import Leftover
 from autotune.places import OUTPUTS
@@ -27,6 +27,8 @@ def run_reap(sweeps: Sequence[Path], *, end: bool) -> int:
     def find() -> list[Leftover]:
         return leftovers.of_dead_sweeps(OUTPUTS, only=sweeps)
 
+    for line in _unseen():
+        print(line, file=sys.stderr)  # noqa: T201
     left = find()
     missing = [f"{path}: no such folder: give that of a sweep" for path in sweeps if not path.is_dir()]
     if not left and missing:
@@ -41,7 +43,7 @@ def run_reap(sweeps: Sequence[Path], *, end: bool) -> int:
         print(f"to end these: {again}")  # noqa: T201
         return 0
     ended = leftovers.clear(find, GRACE_S)
-    if ended.stubborn:
+    if ended.stubborn or ended.stuck:
         print(f"error: {ended}: look at them with ps -o stat,wchan -p PID", file=sys.stderr)  # noqa: T201
         return 1
     print(f"ended: {ended}")  # noqa: T201
@@ -54,8 +56,23 @@ def listing(left: Sequence[Leftover]) -> Iterator[str]:
         yield str(each.trial)
         for process in each.processes:
             yield f"  process {process.pid}, since {_moment(process)}{_locks(process)}: {_command(process)}"
+        for container in each.containers:
+            yield f"  container {container.name}, since {container.since}"
         for path in each.scratch:
             yield f"  temporary files {path}"
+
+
+def _unseen() -> list[str]:
+    """What could not be looked for: containers, where there should be a daemon and none answers."""
+    if not daemon.expected():
+        return []
+    from docker.errors import DockerException
+
+    try:
+        with daemon.client():
+            return []
+    except (DockerException, OSError) as error:
+        return [f"note: containers were not looked for: {daemon.silence(error)}"]
 
 
 def _moment(process: Process) -> str:

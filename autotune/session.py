@@ -133,6 +133,7 @@ def _task(config: DictConfig) -> float | None:
 
 def _finish(sweep: Sweep) -> list[Ranking]:
     """Rank what was measured, and write the end of the sweep."""
+    sweep.end_what_backs_off()
     trials = [
         (trial.number, trial.queued, trial.finished)
         for trial in sweep.state.latest()

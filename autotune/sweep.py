@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from autotune import __version__, leftovers, ownership
+from autotune.attempts import Again, again, clear_for, whole
 from autotune.deploy import create_deployer
 from autotune.errors import InfrastructureError
 from autotune.gpus.leasing import pool_for
@@ -21,7 +22,7 @@ from autotune.schema import Config, config_from
 from autotune.track.durations import Durations
 from autotune.track.files import ConfigText, keep
 from autotune.track.journal import Journal
-from autotune.track.records import finished_record, label_of, plan_record, trial_params
+from autotune.track.records import attempt_record, finished_record, label_of, plan_record, trial_params
 from autotune.track.state import TrialState, check_same, earlier_state
 from autotune.trial import Job, Trial
 
@@ -119,6 +120,12 @@ class Sweep:
             if trial.status == "running":
                 self.finish(trial.number, Outcome(status=Status.INTERRUPTED))
 
+    def end_what_backs_off(self) -> None:
+        """Write the end of trials whose next attempt will not be made now."""
+        for trial in list(self.state.trials.values()):
+            if trial.backs_off:
+                self.finish(trial.number, Outcome(status=Status.INTERRUPTED))
+
     def admit(self, candidate: Candidate) -> Admission:
         """Number a candidate that can run; record one that cannot, or that another one stands for."""
         config = config_from(candidate.config)
@@ -136,16 +143,21 @@ class Sweep:
             self._seen.add(same)
             if earlier is not None and self.state.trials[earlier].is_done(config.sweep.retry):
                 return Admission(trial=earlier)
+            if earlier is not None and self.state.trials[earlier].backs_off:
+                return Admission(job=self._job(earlier, candidate, config, plan))
             return Admission(job=self._queue(candidate, config, plan))
 
-    def run(self, job: Job, lease: Lease) -> Outcome:
-        """Run an admitted job on its lease, and record it.
+    def run(self, job: Job, lease: Lease) -> Outcome | Again:
+        """Make one attempt at an admitted job on its lease, and record it; the trial ends if it is the last.
 
         Raises: InfrastructureError if the journal cannot be written.
         """
+        attempt = len(self.state.trials[job.number].attempts) + 1
+        clear_for(attempt, job.folder)
         self.journal.write(
             "trial_started",
             trial=job.number,
+            attempt=attempt,
             lease={
                 "node": lease.node,
                 "gpus": [gpu.uuid for gpu in lease.gpus],
@@ -158,11 +170,15 @@ class Sweep:
             deployer=self.deployer,
             env=self.settings.env,
             cancelled=self.stop,
+            tell=self._say,
             emit=lambda event, **fields: self.journal.write(event, trial=job.number, **fields),
         )
         outcome = trial.run()
-        self.finish(job.number, outcome)
-        return outcome
+        after = None if self.deployer.recorded else again(self.trial(job.number), outcome, job.config.retry)
+        if after is None:
+            return self.finish(job.number, outcome)
+        self.journal.write("attempt_failed", trial=job.number, **attempt_record(attempt, outcome, after.in_s))
+        return after
 
     def close(self) -> None:
         """Release the sweep's files."""
@@ -195,15 +211,8 @@ class Sweep:
     def _queue(self, candidate: Candidate, config: Config, plan: Plan) -> Job:
         number, self._next = self._next, self._next + 1
         self._by_identity[identity(plan, config)] = number
-        folder = self.settings.folder / f"trial-{number}"
-        job = Job(
-            number=number,
-            candidate=candidate,
-            config=config,
-            plan=plan,
-            label=label_of(candidate, self.settings.varied),
-            folder=folder,
-        )
+        job = self._job(number, candidate, config, plan)
+        folder = job.folder
         record = plan_record(plan)
         keep(folder / "plan.json", json.dumps(record, indent=1))
         keep(folder / "config.yaml", self._text(candidate.config))
@@ -220,6 +229,18 @@ class Sweep:
         )
         return job
 
-    def finish(self, number: int, outcome: Outcome) -> None:
-        """Write the end of a trial."""
-        self.journal.write("trial_finished", trial=number, **finished_record(outcome))
+    def _job(self, number: int, candidate: Candidate, config: Config, plan: Plan) -> Job:
+        return Job(
+            number=number,
+            candidate=candidate,
+            config=config,
+            plan=plan,
+            label=label_of(candidate, self.settings.varied),
+            folder=self.settings.folder / f"trial-{number}",
+        )
+
+    def finish(self, number: int, outcome: Outcome) -> Outcome:
+        """Write the end of a trial, with all its attempts, and return it."""
+        ended = whole(self.state.trials[number], outcome)
+        self.journal.write("trial_finished", trial=number, **finished_record(ended))
+        return ended

@@ -73,6 +73,7 @@ class Trial:
     env: Mapping[str, str]
     cancelled: threading.Event
     emit: Emit
+    tell: Callable[[str], None] = lambda _text: None
     clock: Callable[[], float] = time.monotonic
 
     def run(self) -> Outcome:
@@ -115,6 +116,7 @@ class Trial:
             folder=self.job.folder,
             env=self.env,
             cancelled=watch.ended,
+            tell=self.tell,
         )
         if self.cancelled.is_set():
             raise Interrupted
@@ -130,6 +132,7 @@ class Trial:
                     phases=dict(ready.phases),
                     engine_version=ready.engine_version,
                     simulated=ready.simulated,
+                    image_digest=ready.image_digest,
                     url=ready.endpoint.url,
                 )
                 self._measure_loads(server, progress, ready=ready, watch=watch)

@@ -39,8 +39,9 @@ def test_every_event_is_as_documented(shop: Shop) -> None:
     validator = jsonschema.Draft202012Validator(schema)
     good = shop.words("-m", "sweep.name=s", "parallel=tp1,tp2,tp4", "runtime.args.max_num_seqs=8,8")
     bad = shop.words("sweep.name=f", mode="exit")
-    assert (shop.run(good)[0], shop.run(bad)[0]) == (0, 1)
-    events = [*shop.events("s"), *shop.events("f")]
+    again = [*shop.words("sweep.name=a", mode="once"), f"runtime.env.STANDIN_ONCE={shop.folder / 'once'}"]
+    assert (shop.run(good)[0], shop.run(bad)[0], shop.run([*again, "retry.backoff_s=0"])[0]) == (0, 1, 0)
+    events = [*shop.events("s"), *shop.events("f"), *shop.events("a")]
     problems = [str(error.message)[:200] for event in events for error in validator.iter_errors(event)]
     assert problems == []
     documented = set(schema["properties"]["event"]["enum"])
@@ -152,7 +153,7 @@ def test_an_engine_of_someone_else_is_measured_and_left_alone(shop: Shop) -> Non
     """`deploy.url` starts nothing, ranks per GPU by `gpus.count`, and stops nothing."""
     port = _free_port()
     env = {**os.environ, "STANDIN_PIDS": str(shop.pids)}
-    argv = [sys.executable, str(STANDINS / "vllm"), "serve", "--port", str(port)]
+    argv = [sys.executable, str(STANDINS / "vllm"), "serve", "--host", "127.0.0.1", "--port", str(port)]
     with subprocess.Popen(argv, env=env) as engine:
         until(lambda: _answers(port))
         status, out, err = shop.run([*shop.words("sweep.name=s"), f"deploy.url=http://127.0.0.1:{port}/v1"])
@@ -170,7 +171,7 @@ def test_an_unknown_number_of_gpus_is_warned_of(shop: Shop) -> None:
     """Absolute values rank then, and a note says so."""
     port = _free_port()
     env = {**os.environ, "STANDIN_PIDS": str(shop.pids)}
-    argv = [sys.executable, str(STANDINS / "vllm"), "serve", "--port", str(port)]
+    argv = [sys.executable, str(STANDINS / "vllm"), "serve", "--host", "127.0.0.1", "--port", str(port)]
     words = [word for word in shop.words("sweep.name=s") if word != "gpus.count=2"]
     with subprocess.Popen(argv, env=env) as engine:
         until(lambda: _answers(port))

@@ -11,6 +11,12 @@ if TYPE_CHECKING:
     from autotune.deploy.protocol import Deployer
 
 
+def _docker() -> Deployer:
+    from autotune.deploy.docker.deployer import DockerDeployer
+
+    return DockerDeployer()
+
+
 def _process() -> Deployer:
     from autotune.deploy.process import ProcessDeployer
 
@@ -30,6 +36,7 @@ def _replay() -> Deployer:
 
 
 DEPLOYERS: Mapping[str, Callable[[], Deployer]] = {
+    "docker": _docker,
     "process": _process,
     "simulated": _simulated,
     "replay": _replay,

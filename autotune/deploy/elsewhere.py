@@ -8,6 +8,15 @@ from autotune.deploy.protocol import Order, Ready
 from autotune.errors import TrialError
 
 
+def url_problems(url: str) -> list[str]:
+    """Return what is wrong with `deploy.url`: its form, or that nobody answers there."""
+    if not url.startswith(("http://", "https://")):
+        return [f"deploy.url={url}: must start with http:// or https://"]
+    if probe.status(url.rstrip("/").removesuffix("/v1"), "/v1/models", probe.TIMEOUT_S) is None:
+        return [f"deploy.url={url}: nobody answers there: start the engine first"]
+    return []
+
+
 class ForeignServer:
     """An engine that someone else runs: measured, never stopped."""
 

@@ -20,8 +20,8 @@ def _texts(**patterns: str) -> Mapping[str, Pattern]:
 SECONDS = r"(?P<seconds>\d+(?:\.\d+)?)"
 
 PHASES: Mapping[str, Mapping[str, Pattern]] = {
-    # Source: vllm 0.32.0, run on a CPU (weights_s, init_engine_s) and read (the others): default_loader.py:502,
-    # v1/engine/core.py:403, compilation/monitor.py:20, compilation/decorators.py:708,
+    # Source: vllm 0.32.0, run on a CPU (weights_s, init_engine_s) and read (the others):
+    # default_loader.py:502, v1/engine/core.py:403, compilation/monitor.py:20, compilation/decorators.py:708,
     # v1/worker/gpu_model_runner.py:6582. `takes` is from older versions (vllm issue 20264). Of 0.33.0 no text
     # was seen.
     "vllm": _texts(
@@ -31,8 +31,8 @@ PHASES: Mapping[str, Mapping[str, Pattern]] = {
         graphs_s=rf"(?P<part>Encoder graph|Graph) capturing finished in {SECONDS} s",
         init_engine_s=rf"init engine \(profile, create kv cache, warmup model\) took {SECONDS} s",
     ),
-    # Source: sglang 0.5.23, read and not run: distributed/bootstrap.py:190,
-    # model_executor/model_runner.py:1374, model_executor/model_runner_components/cuda_graph_setup.py:697, :790.
+    # Source: sglang 0.5.23, read and not run: distributed/bootstrap.py:190, model_executor/model_runner.py:1374,
+    # and cuda_graph_setup.py:697 and 790 in model_executor/model_runner_components.
     "sglang": _texts(
         distributed_s=rf"Init parallel ends\. elapsed={SECONDS} s",
         weights_s=rf"Load weight end\. elapsed={SECONDS} s",

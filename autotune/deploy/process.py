@@ -10,7 +10,7 @@ from pathlib import Path
 from autotune import failures, process_table, scratch
 from autotune.benchmark.protocol import Benchmark
 from autotune.deploy import probe
-from autotune.deploy.elsewhere import ForeignServer
+from autotune.deploy.elsewhere import ForeignServer, url_problems
 from autotune.deploy.program import (
     Program,
     environment,
@@ -46,10 +46,10 @@ class ProcessDeployer:
         """Return what is missing: the engine's program, its prefix, the model folder, the port, the URL."""
         if config.deploy.url is not None:
             unused = unused_problems(config, "deploy.url measures an engine that someone else started")
-            return [*_url_problems(config.deploy.url), *unused]
+            return [*url_problems(config.deploy.url), *unused]
         name = plan.argv[0]
         programs = [*program_problems(name, config), *prefix_problems(name, config)]
-        return [*programs, *_model_problems(config), *_port_problems(config)]
+        return [*programs, *_model_problems(config), *port_problems(config)]
 
     def start(self, order: Order) -> Server:
         """Start the engine in a process group of its own.
@@ -116,6 +116,9 @@ class EngineProcess:
         self._group = group
         self._url = f"http://127.0.0.1:{port}"
         self._temporary = temporary
+        self._serving = False
+        self._stopped = False
+        self._oom_kills = failures.oom_kills()
         self._began = time.monotonic()
         stat = process_table.stat_of(group.pid)
         self.started = Started(
@@ -127,15 +130,28 @@ class EngineProcess:
 
     def ready(self) -> Ready:
         """Watch exit, cancellation and the readiness path at once."""
-        return await_ready(self._order, self._url, death=self.death, began_s=self._began)
+        ready = await_ready(self._order, self._url, death=self.death, began_s=self._began)
+        self._serving = True
+        return ready
 
     def death(self) -> TrialError | None:
-        """Return the cause of the engine's end, from its whole log."""
+        """Return the cause of the engine's end, from its whole log; an end that `stop` brought is none."""
         code = self._group.exit_code()
-        return None if code is None else failures.classify(read_log(self._order), code)
+        if code is None or self._stopped:
+            return None
+        return failures.classify(
+            failures.Evidence(
+                log=read_log(self._order),
+                exit_code=code,
+                oom_killed=failures.oom_kills() > self._oom_kills,
+                runtime=self._order.config.runtime.kind,
+                serving=self._serving,
+            )
+        )
 
     def stop(self) -> None:
         """SIGTERM to the group, SIGKILL after `deploy.stop_timeout_s`; then to what has left the group."""
+        self._stopped = self._stopped or self._group.exit_code() is None
         grace_s = self._order.config.deploy.stop_timeout_s
         self._group.terminate(grace_s)
         process_table.end(process_table.of_trial(self._order.folder), grace_s)
@@ -155,20 +171,15 @@ def _model_problems(config: Config) -> list[str]:
     return [f"model.path={config.model.path}: no such folder: give a folder or a hub name{made}"]
 
 
-def _port_problems(config: Config) -> list[str]:
-    """A resumed sweep may find its own engine there, which it ends before it starts another."""
+def port_problems(config: Config) -> list[str]:
+    """Return that `deploy.port` is taken.
+
+    A resumed sweep may find its own engine there, which it ends before it starts another.
+    """
     port = config.deploy.port
     if port is None or config.sweep.resume or probe.port_is_free(port):
         return []
     return [f"deploy.port={port}: already taken: end what listens there, or leave it unset"]
-
-
-def _url_problems(url: str) -> list[str]:
-    if not url.startswith(("http://", "https://")):
-        return [f"deploy.url={url}: must start with http:// or https://"]
-    if probe.status(url.rstrip("/").removesuffix("/v1"), "/v1/models", probe.TIMEOUT_S) is None:
-        return [f"deploy.url={url}: nobody answers there: start the engine first"]
-    return []
 
 
 def _devices(order: Order) -> dict[str, str]:

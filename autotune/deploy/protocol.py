@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -18,7 +18,8 @@ from autotune.schema import Config
 class Order:
     """One engine to start: the plan, the GPUs it gets, and where its files go.
 
-    `env` is the environment it inherits, `cancelled` asks a start in progress to give up.
+    `env` is the environment it inherits, `cancelled` asks a start in progress to give up, `tell` gets what
+    a user should read meanwhile.
     """
 
     candidate: Candidate
@@ -28,20 +29,23 @@ class Order:
     folder: Path
     env: Mapping[str, str]
     cancelled: threading.Event
+    tell: Callable[[str], None] = lambda _text: None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ready:
     """What is known of an engine once it can serve; times are seconds.
 
-    `simulated` is the engine's own word that it is a stand-in. `phases` are parts of `startup_s`, as far
-    as the engine's log tells them; they may overlap (see `phases.py`).
+    `simulated` is the engine's own word, or its image's, that it is a stand-in. `image_digest` names the
+    content of the image that runs. `phases` are parts of `startup_s`, as far as the engine's log tells
+    them; they may overlap (see `phases.py`).
     """
 
     endpoint: Endpoint
     startup_s: float
     engine_version: str | None
     simulated: bool = False
+    image_digest: str | None = None
     notes: tuple[str, ...] = ()
     phases: Mapping[str, float] = field(default_factory=dict)
 

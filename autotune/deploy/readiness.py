@@ -59,9 +59,12 @@ def new_log(folder: Path) -> Path:
 
 
 def read_log(order: Order) -> str:
-    """Return what the engine has said so far."""
+    """Return what the engine has said so far, with its lines counted as an editor does."""
     file = order.folder / LOG
-    return file.read_text(errors="replace") if file.exists() else ""
+    if not file.exists():
+        return ""
+    with file.open(encoding="utf-8", errors="replace", newline="\n") as log:
+        return log.read()  # no universal newlines: a progress bar's carriage returns are no lines
 
 
 def _numbered(log: Path, number: int) -> Path:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from hydra._internal.hydra import Hydra
 
-from autotune import compose
-from autotune.deploy import DEPLOYERS, probe
+from autotune import compose, daemon
+from autotune.deploy import probe
 from autotune.deploy.program import find_program, program_problems
 from autotune.doctor.finding import Finding, State
 from autotune.foreign import COMPOSING, in_words
@@ -21,7 +21,6 @@ from autotune.plan.runtimes import RUNTIMES
 from autotune.prepare import MIN_FREE_MIB
 from autotune.schema import Config
 
-DOCKER_SOCKET = "unix:///var/run/docker.sock"
 DOCKER_TIMEOUT_S = 3
 STORE_TIMEOUT_S = 3.0
 
@@ -58,34 +57,16 @@ def _engine(name: str, config: Config) -> Finding:
 
 
 def docker_finding() -> Finding:
-    """Return whether Docker's daemon answers, and whether this version of autotune could use it."""
+    """Return whether Docker's daemon answers."""
     from docker.errors import DockerException
 
-    where = os.environ.get("DOCKER_HOST") or DOCKER_SOCKET
     try:
-        text, state, fix = f"a daemon answers at {where}, version {_daemon_version(where)}", State.GOOD, ""
+        with daemon.client(DOCKER_TIMEOUT_S) as client:
+            version = client.version()["Version"]
     except (DockerException, OSError) as error:  # those of requests, which docker lets through, are OSErrors
-        denied = "Permission denied" in str(error)
-        text = f"the daemon at {where} refuses this user" if denied else f"no daemon answers at {where}"
-        state, fix = State.MISSING, "join the group docker" if denied else "start it, or set DOCKER_HOST"
-    if "docker" not in DEPLOYERS:
-        state = State.NOTE
-        fix = f"deploy=docker is not available in this version: choose {', '.join(DEPLOYERS)}"
-    return Finding(about="docker", text=text, state=state, fix=fix)
-
-
-def _daemon_version(where: str) -> str:
-    """Ask without a version of the API, which only the answer tells. Raises: DockerException, OSError."""
-    import docker
-    from docker.constants import DEFAULT_DOCKER_API_VERSION
-
-    if where.startswith("unix://"):
-        Path(where.removeprefix("unix://")).stat()  # docker leaks a socket where there is no such file
-    client = docker.from_env(version=DEFAULT_DOCKER_API_VERSION, timeout=DOCKER_TIMEOUT_S)
-    try:
-        return str(client.api.version(api_version=False)["Version"])
-    finally:
-        client.close()
+        text, _, fix = daemon.silence(error).partition(": ")
+        return Finding(about="docker", text=text, state=State.MISSING, fix=fix)
+    return Finding(about="docker", text=f"a daemon answers at {daemon.where()}, version {version}")
 
 
 def place_findings(config: Config) -> list[Finding]:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
-from pathlib import Path
+
+from autotune import daemon
 
 LABEL = "autotune.gpus"
 """Label of a container that holds GPUs: their UUIDs, joined by commas."""
 
-SOCKET = Path("/var/run/docker.sock")
 AGAIN_S = 1.0  # an answer is good for so long: the pool asks several times a second
 SILENT_S = 60.0  # a daemon that does not answer is not asked again before: meanwhile nothing could start
 TIMEOUT_S = 5
@@ -27,7 +26,7 @@ class ContainerGpus:
 
     def __call__(self) -> frozenset[str]:
         """Return the UUIDs of the GPUs that running containers are labelled with."""
-        if "DOCKER_HOST" not in os.environ and not SOCKET.exists():
+        if not daemon.expected():
             return frozenset()
         if self._clock() >= self._again_s:
             answer = self._ask()
@@ -36,19 +35,12 @@ class ContainerGpus:
         return self._answer
 
     def _ask(self) -> frozenset[str] | None:
-        from docker import DockerClient
         from docker.errors import DockerException
 
-        where = os.environ.get("DOCKER_HOST") or f"unix://{SOCKET}"
         try:
-            if where.startswith("unix://"):
-                Path(where.removeprefix("unix://")).stat()  # the SDK leaks a socket where there is no file
-            client = DockerClient.from_env(timeout=TIMEOUT_S)
-            try:
+            with daemon.client(TIMEOUT_S) as client:
                 found = client.api.containers(filters={"label": LABEL, "status": "running"})
                 return frozenset(uuid for each in found for uuid in each["Labels"][LABEL].split(",") if uuid)
-            finally:
-                client.close()
         except (DockerException, OSError) as error:  # those of requests are OSErrors
             if not self._told:
                 self._told = True

@@ -23,12 +23,13 @@ FLOOR = 0.2  # of a mean trial: what is left, at least, of one that runs longer 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """A trial that waits since `since_s` for `gpus` GPUs."""
+    """A trial that waits since `since_s` for `gpus` GPUs, in `avoid` (UUIDs) only if it must."""
 
     trial: int
     gpus: int
     since_s: float
     expected: Expected | None = None
+    avoid: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,22 +104,31 @@ def _known(now: Situation, room: int) -> list[Assignment]:
         return []
     running = [(trial.gpus, now.now_s - trial.since_s, trial.expected) for trial in now.running]
     order = ordered([(item.trial, item.gpus, item.expected) for item in now.queue], ours, running)
-    widths = {item.trial: item.gpus for item in now.queue}
+    items = {item.trial: item for item in now.queue}
     chosen: list[Assignment] = []
     hopeless: set[int] = set()  # widths for which nothing is left
     for trial in order:
-        width = widths[trial]
-        if width in hopeless:
+        item = items[trial]
+        if item.gpus in hopeless:
             continue
-        gpus = place(free, width, health=now.health)
+        gpus = place(_wanted(item, free, now, waits=not now.still), item.gpus, health=now.health)
         if gpus is None or (straddles(gpus, ours) and not now.still):
-            hopeless.add(width)
+            hopeless |= set() if item.avoid else {item.gpus}
             continue
         chosen.append((trial, gpus))
         free = [gpu for gpu in free if gpu not in gpus]
         if len(chosen) == room:
             break
     return chosen
+
+
+def _wanted(item: Waiting, free: Sequence[Gpu], now: Situation, *, waits: bool) -> Sequence[Gpu]:
+    """The free GPUs that a trial may get: those it does not avoid, if those are or will be enough."""
+    if not item.avoid:
+        return free
+    others = [gpu for gpu in free if gpu.uuid not in item.avoid]
+    later = [gpu for gpu in now.ours if gpu.uuid not in item.avoid] if waits else others
+    return free if place(later, item.gpus) is None else others
 
 
 def _wide_can_start_soon(now: Situation, ours: Sequence[Gpu]) -> bool:
@@ -137,7 +147,8 @@ def _streamed(now: Situation, policy: Policy, room: int) -> list[Assignment]:
             break
         if head is not None and item is not head and not _fits_beside(item, head, now, len(free)):
             continue
-        gpus = place(free, item.gpus, health=now.health)
+        wanted = _wanted(item, free, now, waits=not now.still and item is not head)
+        gpus = place(wanted, item.gpus, health=now.health)
         patient = now.mean_s is not None and now.now_s - item.since_s < policy.island_wait * now.mean_s
         if gpus is None or (straddles(gpus, ours) and patient and not now.still):
             continue

@@ -166,7 +166,8 @@ def _argv(
         own["served_model_name"] = served_name(config)
     if config.model.trust_remote_code:
         own["trust_remote_code"] = True
-    network = ["--host", "127.0.0.1", "--port", "{port}"]
+    host = "0.0.0.0" if config.deploy.kind == "docker" else "127.0.0.1"  # noqa: S104  (inside a container)
+    network = ["--host", host, "--port", "{port}"]
     file = [flags.options_flag, OPTIONS_FILE] if options and flags.options_flag else []
     return (
         *command,

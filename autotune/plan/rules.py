@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from dataclasses import fields, replace
 
+from autotune.failures.retry import LONGEST_S
 from autotune.plan.constraints import NODE, shape_reasons
 from autotune.plan.runtimes.protocol import Layout, Setup
 from autotune.records import METRICS, THROUGHPUTS, Inventory, InventoryKind
@@ -81,6 +82,8 @@ def value_problems(config: Config) -> list[str]:
         problems.append("workload.loads=[]: give at least one load, such as [1,8]")
     if config.gpus.min_free_fraction > 1:
         problems.append(f"gpus.min_free_fraction={config.gpus.min_free_fraction:g}: must be from 0 to 1")
+    if config.retry.backoff_s > LONGEST_S:
+        problems.append(f"retry.backoff_s={config.retry.backoff_s:g}: must be at most {LONGEST_S:g}")
     problems += _sweep_problems(config.sweep)
     if config.objective.metric not in RANKABLE:
         near = difflib.get_close_matches(config.objective.metric, RANKABLE, n=1)
@@ -142,6 +145,9 @@ def _bounded(config: Config) -> list[tuple[str, float | None, float]]:
         ("launcher.overtake", config.launcher.overtake, 0),
         ("launcher.island_wait", config.launcher.island_wait, 0),
         ("launcher.client_cores", config.launcher.client_cores, 0),
+        ("retry.attempts", config.retry.attempts, 1),
+        ("retry.backoff_s", config.retry.backoff_s, 0),
+        ("retry.within_s", config.retry.within_s, 0),
         ("search.budget.trials", config.search.budget.trials, 1),
         ("gpus.count", config.gpus.count, 1),
         ("gpus.usd_per_hour", config.gpus.usd_per_hour, 0),

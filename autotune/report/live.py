@@ -52,7 +52,7 @@ class Progress:
     def seconds_left(self) -> float | None:
         """Return GPU-seconds still to do over GPUs, by the mean of the finished trials."""
         widths = {number: max(e["plan"]["gpus"], 1) for number, e in self.queued.items()}
-        spent = [(e["trial_s"], widths[n]) for n, e in self.done.items() if n in widths]
+        spent = [(e["trial_s"], widths[n]) for n, e in self.done.items() if n in widths and e["trial_s"] > 0]
         if not spent:
             return None
         mean_s = sum(seconds for seconds, _ in spent) / len(spent)
@@ -90,6 +90,9 @@ class Progress:
 
     def _on_measured(self, event: Event) -> None:
         self._phase(event, f"{_load(event)} measured")
+
+    def _on_attempt_failed(self, event: Event) -> None:
+        self.running.pop(event["trial"], None)
 
     def _on_trial_finished(self, event: Event) -> None:
         self.running.pop(event["trial"], None)
@@ -207,7 +210,8 @@ def _sentence(event: Event, progress: Progress) -> str | None:
 def _trial_sentence(event: Event, progress: Progress) -> str | None:
     kind = event["event"]
     if kind == "trial_started":
-        return f"starting on GPU {','.join(map(str, event['lease']['indices'])) or 'unknown'}"
+        again = f", attempt {event['attempt']}" if event.get("attempt", 1) > 1 else ""
+        return f"starting on GPU {','.join(map(str, event['lease']['indices'])) or 'unknown'}{again}"
     if kind == "server_ready":
         return f"ready after {event['startup_s']:.1f} s, version {event['engine_version'] or 'unknown'}"
     if kind == "measured":
@@ -215,6 +219,8 @@ def _trial_sentence(event: Event, progress: Progress) -> str | None:
         tokens = f", {rate:.1f} output tokens/s" if rate is not None else ""
         failed = f", {event['requests_failed']} requests FAILED" if event["requests_failed"] else ""
         return f"{_load(event)}{tokens}{failed}"
+    if kind == "attempt_failed":
+        return f"attempt {event['attempt']} failed, {_cause(event)}; again in {event['again_in_s']:g} s"
     if kind == "trial_finished":
         return _finished_sentence(event, progress)
     return None
@@ -223,13 +229,17 @@ def _trial_sentence(event: Event, progress: Progress) -> str | None:
 def _finished_sentence(event: Event, progress: Progress) -> str:
     counts = f"({len(progress.done)} of {len(progress.queued)} done)"
     if event["failure"]:
-        return f"failed, {event['failure']['kind']}: {event['failure']['message']} {counts}"
+        return f"failed, {_cause(event)} {counts}"
     if event["score"] is None:
         return f"{event['status']} {counts}"
     metric = str(progress.sweep["objective"]["metric"])
     if not progress.queued[event["trial"]]["plan"]["gpus"]:
         metric = metric.removesuffix("_per_gpu")
     return f"{event['status']}, {metric} {event['score']:.1f} {counts}"
+
+
+def _cause(event: Event) -> str:
+    return f"{event['failure']['kind']}: {event['failure']['message']}"
 
 
 def _load(event: Event) -> str:

@@ -14,6 +14,7 @@ from autotune.schema.experiment import (
     MeasureConfig,
     ObjectiveConfig,
     QualityConfig,
+    RetryConfig,
     SearchConfig,
     SloConfig,
     SweepConfig,
@@ -42,6 +43,7 @@ class Config:
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     sweep: SweepConfig = field(default_factory=SweepConfig)
     launcher: LauncherConfig = field(default_factory=LauncherConfig)
+    retry: RetryConfig = field(default_factory=RetryConfig)
     measure: MeasureConfig = field(default_factory=MeasureConfig)
     seed: int = 0
 

@@ -60,6 +60,8 @@ class RuntimeConfig:
     kind: str = MISSING  # key of plan.runtimes: vllm, sglang, tensorrt_llm
     version: str = MISSING  # engine version; its flag list must be known
     image: str = MISSING  # container image; {version} is filled in
+    shm_gib: float = 16.0  # docker: shared memory of the container
+    ipc: str = "private"  # docker: `host` shares the host's, with what killed engines left there
     args: dict[str, Any] = field(default_factory=dict)  # engine arguments by name, underscores
     env: dict[str, str] = field(default_factory=dict)  # environment of the engine
 

@@ -32,6 +32,14 @@ class ApiEndpoint(Enum):
     completions = "completions"
 
 
+class Pull(Enum):
+    """Whether images are pulled: never, those that are not here, or all, once in a sweep."""
+
+    never = "never"
+    missing = "missing"
+    always = "always"
+
+
 @dataclass
 class WorkloadConfig:
     """The traffic. Lengths are means in tokens; a spread is standard deviation over mean."""
@@ -62,7 +70,7 @@ class BenchmarkConfig:
 class DeployConfig:
     """Where the engine runs. A field that a deployer does not use is null in its preset."""
 
-    kind: str = MISSING  # key of deploy: simulated, process, replay
+    kind: str = MISSING  # key of deploy: docker, process, simulated, replay
     startup_timeout_s: float = 900.0
     stop_timeout_s: float = 15.0  # between SIGTERM and SIGKILL
     url: str | None = None  # measure this engine, which someone else runs and stops
@@ -70,6 +78,12 @@ class DeployConfig:
     venv: str | None = None  # process: Python environment that the engine is in and runs in
     bin: str | None = None  # process: folder of a program that needs none; null: prepared ones, then PATH
     prefix: list[str] = field(default_factory=list)  # process: words before the engine's command
+    pull: Pull = Pull.never  # docker: images that are pulled
+    hub_cache: str | None = None  # docker: this host's folder of hub models; null: HF_HOME, or the usual one
+    compile_cache: bool = True  # docker: keep what engines compile, by image and kind of GPU
+    memory_gib: float | None = None  # docker: host memory of a container; null: no limit
+    ulimits: dict[str, int] = field(default_factory=dict)  # docker: {memlock: -1}; -1 is unlimited
+    cap_add: list[str] = field(default_factory=list)  # docker: capabilities, such as SYS_NICE
     table: str | None = None  # replay: CSV of measured rows
     time_scale: float = 0.0  # replay: real seconds for a recorded second
     startup_s: float = 1.0  # simulated: seconds until the engine is ready
@@ -168,6 +182,17 @@ class LauncherConfig:
     island_wait: float = 0.5  # mean trials for which a trial waits for one NVLink island then
     pin_cpus: bool = True  # nvml: engines on the cores of their GPUs' NUMA node
     client_cores: int = 2  # cores of each NUMA node kept for load clients; 0: clients run anywhere
+
+
+@dataclass
+class RetryConfig:
+    """Bounds on further attempts at a trial; whether a failure is worth one stands in `failures.KINDS`."""
+
+    attempts: int = 3  # at a trial, all together; 1: none but the first
+    backoff_s: float = 5.0  # before the second; doubles each time, up to 60; the GPUs are free meanwhile
+    within_s: float = (
+        600.0  # no other attempt so long after the first began; other GPUs are waited for so long
+    )
 
 
 @dataclass

@@ -13,7 +13,7 @@ from statistics import fmean, pstdev
 from typing import Any
 
 from autotune.gpus.forecast import Expected
-from autotune.track.journal import NAME
+from autotune.track.journal import NAME, moment
 
 EARLIER = 20
 """Sweeps that are looked at, the newest first: enough to know the layouts, and quick to read."""
@@ -74,11 +74,13 @@ class Durations:
         if kind == "trial_queued":
             self._queued[event["trial"]] = event
         elif kind == "trial_started" and number is not None:
-            self._began[number] = _time(event)
+            self._began[number] = moment(event)
+        elif kind == "attempt_failed" and number is not None:
+            self._began.pop(number, None)  # what fails and is tried again tells nothing of a whole trial
         elif kind == "trial_finished" and number in self._began and number in self._queued:
             began, queued = self._began.pop(number), self._queued.pop(number)
             if event["status"] != "interrupted":
-                seconds = max((_time(event) - began).total_seconds(), 0.001)
+                seconds = max((moment(event) - began).total_seconds(), 0.001)
                 for level, key in enumerate(alike(queued)):
                     self._add(key, seconds, level)
                 return seconds
@@ -122,12 +124,9 @@ def _expected(seconds: Sequence[float], least: float) -> Expected:
 
 def _steps(journal: Path) -> Iterator[Event]:
     """The events that tell a trial's beginning and end; the many others are not even decoded."""
-    wanted = (b'"event": "trial_queued"', b'"event": "trial_started"', b'"event": "trial_finished"')
+    steps = ("trial_queued", "trial_started", "attempt_failed", "trial_finished")
+    wanted = [f'"event": "{step}"'.encode() for step in steps]
     with journal.open("rb") as file:
         for line in file:
             if any(word in line[:300] for word in wanted):
                 yield json.loads(line)
-
-
-def _time(event: Event) -> datetime:
-    return datetime.fromisoformat(str(event["time"]).replace("Z", "+00:00"))

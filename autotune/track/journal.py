@@ -122,6 +122,11 @@ class Tail:
             return event
 
 
+def moment(event: Event) -> datetime:
+    """Return when an event was written."""
+    return datetime.fromisoformat(str(event["time"]).replace("Z", "+00:00"))
+
+
 def _event(line: bytes) -> dict[str, Any] | None:
     try:
         event = json.loads(line)

@@ -70,6 +70,7 @@ class Writer:
         self.simulated = False
         self.begun = ""  # when the sweep began: another sweep of the same name is another sweep
         self.runs: dict[int, str] = {}  # trial -> run id
+        self.devices: dict[int, str] = {}  # trial -> the indices of its GPUs
         self.finished: set[int] = set()
 
     def sweep_started(self, event: Event) -> None:
@@ -97,11 +98,12 @@ class Writer:
         self.folders[event["trial"]] = event["folder"]
 
     def trial_started(self, event: Event) -> None:
-        """Create the run: it begins when the GPUs are leased. One that lacks its parameters gets them."""
-        from mlflow.entities import Param
+        """Create the run: it begins when GPUs are first leased. One that lacks its parameters gets them."""
+        from mlflow.entities import Param, RunTag
 
         trial = event["trial"]
         queued = self.tail.at(self.queued[trial])
+        self.phases[trial] = {}  # those of an earlier attempt are not this one's
         if trial in self.finished:
             return
         if trial not in self.runs:
@@ -112,18 +114,13 @@ class Writer:
                 run_name=queued["label"],
             )
             self.runs[trial] = run.info.run_id
-        devices = ",".join(map(str, event["lease"]["indices"]))
-        params = {**queued["params"], "gpu.device_ids": devices}
-        self.client.log_batch(self.runs[trial], params=[Param(key, value) for key, value in params.items()])
+        params = [Param(key, value) for key, value in queued["params"].items()]
+        tags = [RunTag(key, value) for key, value in _lease_tags(event, queued).items()]
+        self.client.log_batch(self.runs[trial], params=params, tags=tags)
+        self.devices[trial] = ",".join(map(str, event["lease"]["indices"]))
 
     def _first_tags(self, event: Event, queued: Event) -> dict[str, str]:
-        plan, lease = queued["plan"], event["lease"]
-        gpu_info = {
-            "model": queued["params"]["gpu.model"],
-            "count": plan["gpus"],
-            "device_ids": lease["indices"],
-            "world_size": plan["world_size"],
-        }
+        plan = queued["plan"]
         return {
             "autotune.sweep": event["sweep"],
             "autotune.begun": self.begun,
@@ -131,20 +128,22 @@ class Writer:
             "autotune.status": "running",
             "autotune.signature": plan["signature"],
             "autotune.simulated": str(self.simulated).lower(),
-            "autotune.gpu_info": json.dumps(gpu_info),
             "autotune.image": plan["image"],
-            "autotune.node": lease["node"],
         }
 
     def server_ready(self, event: Event) -> None:
-        """An engine that says it is a stand-in marks its run, wherever it runs."""
+        """An engine that says it is a stand-in marks its run, wherever it runs; an image is named exactly."""
         self.phases[event["trial"]] = event.get("phases", {})
-        if event["simulated"] and event["trial"] not in self.finished:
-            self.client.set_tag(self.runs[event["trial"]], "autotune.simulated", "true")
+        tags = {"autotune.simulated": "true"} if event["simulated"] else {}
+        if event.get("image_digest"):
+            tags["autotune.image_digest"] = event["image_digest"]
+        if event["trial"] not in self.finished:
+            for name, value in tags.items():
+                self.client.set_tag(self.runs[event["trial"]], name, value)
 
     def trial_finished(self, event: Event) -> None:
         """Write metrics, tags and artifacts, and end the run."""
-        from mlflow.entities import RunTag
+        from mlflow.entities import Param, RunTag
 
         trial = event["trial"]
         if trial in self.finished or trial not in self.runs:
@@ -159,7 +158,10 @@ class Writer:
         metrics = _metrics(event, self.phases.get(trial, {}))
         for begin in range(0, len(metrics), BATCH):
             self.client.log_batch(run_id, metrics=metrics[begin : begin + BATCH])
-        self.client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+        devices = Param("gpu.device_ids", self.devices[trial])  # of the last attempt: it can be written once
+        self.client.log_batch(
+            run_id, params=[devices], tags=[RunTag(key, value) for key, value in tags.items()]
+        )
         for path in self._artifacts(trial):
             self.client.log_artifact(run_id, str(path))
         self.client.set_terminated(run_id, TERMINAL[event["status"]], end_time=_ms(event))
@@ -182,6 +184,18 @@ class Writer:
         for name in ("config.yaml", "plan.json", "engine.log", "measurements.json"):
             if (folder / name).exists():
                 yield folder / name
+        yield from sorted(folder.glob("engine.attempt-*.log"))
+
+
+def _lease_tags(event: Event, queued: Event) -> dict[str, str]:
+    """What a trial runs on; another attempt may be made elsewhere."""
+    gpu_info = {
+        "model": queued["params"]["gpu.model"],
+        "count": queued["plan"]["gpus"],
+        "device_ids": event["lease"]["indices"],
+        "world_size": queued["plan"]["world_size"],
+    }
+    return {"autotune.gpu_info": json.dumps(gpu_info), "autotune.node": event["lease"]["node"]}
 
 
 def _metrics(event: Event, phases: Mapping[str, float]) -> list[Any]:

@@ -63,6 +63,17 @@ def finished_record(outcome: Outcome) -> dict[str, Any]:
     }
 
 
+def attempt_record(attempt: int, outcome: Outcome, again_in_s: float) -> dict[str, Any]:
+    """Return the fields of `attempt_failed`."""
+    return {
+        "attempt": attempt,
+        "failure": asdict(outcome.failure) if outcome.failure else None,
+        "again_in_s": again_in_s,
+        "trial_s": outcome.trial_s,
+        "gpu_seconds": outcome.gpu_seconds,
+    }
+
+
 def trial_params(candidate: Candidate, config: Config, plan: Plan, inventory: Inventory) -> dict[str, str]:
     """Return the resolved choices, by the names of contract section 3."""
     params = {group: candidate.choices[group] for group in GROUPS if group in candidate.choices}

@@ -13,15 +13,27 @@ from autotune.records import Status
 from autotune.track.journal import NAME, read
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """An attempt that failed and was not to be the last: its `trial_started` and its `attempt_failed`."""
+
+    started: Mapping[str, Any]
+    failed: Mapping[str, Any]
+
+
 @dataclass(slots=True, kw_only=True)
 class TrialState:
-    """One trial as its events tell it; `queued`, `started`, `server` and `finished` are those events."""
+    """One trial as its events tell it; `queued`, `started`, `server` and `finished` are those events.
+
+    `attempts` are the failed ones before the present one, to which `started` and `server` belong.
+    """
 
     number: int
     queued: Mapping[str, Any]
     started: Mapping[str, Any] | None = None
     server: Mapping[str, Any] | None = None
     finished: Mapping[str, Any] | None = None
+    attempts: list[Attempt] = field(default_factory=list)
 
     @property
     def status(self) -> str:
@@ -29,6 +41,11 @@ class TrialState:
         if self.finished is not None:
             return str(self.finished["status"])
         return "running" if self.started is not None else "queued"
+
+    @property
+    def backs_off(self) -> bool:
+        """Whether another attempt is due, and has not begun."""
+        return bool(self.attempts) and self.started is None and self.finished is None
 
     @property
     def identity(self) -> tuple[str, str]:
@@ -39,6 +56,11 @@ class TrialState:
     def score(self) -> float | None:
         """The objective's metric, None for a trial that was not measured."""
         return None if self.finished is None else self.finished.get("score")
+
+    def attempt_failed(self, event: Mapping[str, Any]) -> None:
+        """Take the end of an attempt in that is followed by another: the trial waits again."""
+        self.attempts.append(Attempt(started=self.started or {}, failed=event))
+        self.started, self.server = None, None
 
     def is_done(self, retry: str | None) -> bool:
         """Whether a resumed sweep leaves it as it is; `retry` names failures to run again."""
@@ -82,6 +104,8 @@ class SweepState:
             self.trials[number].started = event
         elif kind == "server_started" and number in self.trials:
             self.trials[number].server = event
+        elif kind == "attempt_failed" and number in self.trials:
+            self.trials[number].attempt_failed(event)
         elif kind == "trial_finished" and number in self.trials:
             self.trials[number].finished = event
 

@@ -136,7 +136,7 @@ class StartingContract(DeployerContract):
         watch = threading.Thread(target=lambda: ended_s.append(_end_of(server)))
         try:
             watch.start()
-            with pytest.raises(TrialError, match="the engine ended") as died:
+            with pytest.raises(TrialError) as died:
                 server.ready()
             told_s = time.monotonic()
             watch.join()
@@ -185,7 +185,7 @@ class StartingContract(DeployerContract):
         for _ in range(2):
             server = dying.deployer.start(dying.order)
             try:
-                with pytest.raises(TrialError, match="the engine ended"):
+                with pytest.raises(TrialError):
                     server.ready()
             finally:
                 server.stop()

@@ -53,7 +53,7 @@ class TestForeign(DeployerContract):
     def case(self, tmp_path: Path) -> Iterator[Case]:
         """The stand-in program, started by the test and running after it."""
         port = probe.free_port()
-        argv = [sys.executable, str(STANDINS / "vllm"), "serve", "--port", str(port)]
+        argv = [sys.executable, str(STANDINS / "vllm"), "serve", "--host", "127.0.0.1", "--port", str(port)]
         url = f"http://127.0.0.1:{port}"
         with subprocess.Popen(argv, env={**os.environ, "STANDIN_PIDS": os.devnull}) as engine:
             until(lambda: probe.status(url, "/health", 1.0) == 200)

@@ -87,7 +87,7 @@ def test_phases_are_on_record_and_in_the_store(shop: Shop) -> None:
     """The event says what the log told, the run has it beside `startup_s`; a silent log leaves nothing."""
     says = shop.folder / "says"
     says.write_text(VLLM_ON_CPU)
-    told, silent = f"runtime.env.STANDIN_SAYS={says}", "sweep.name=t"
+    told, silent = f"runtime.env.STANDIN_LOGS={says}", "sweep.name=t"
     assert shop.run(shop.words("sweep.name=s", told))[0] == 0
     assert shop.run(shop.words(silent))[0] == 0
     [ready], [quiet] = (

@@ -45,11 +45,11 @@ def daemon() -> Iterator[int]:
 
 
 def test_a_docker_daemon_that_answers(daemon: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is said that this version cannot use it."""
+    """Its address and version."""
     monkeypatch.setenv("DOCKER_HOST", f"tcp://127.0.0.1:{daemon}")
     said = docker_finding()
     assert said.text == f"a daemon answers at tcp://127.0.0.1:{daemon}, version 27.5.1"
-    assert said.fix == "deploy=docker is not available in this version: choose process, simulated, replay"
+    assert said.state is State.GOOD
 
 
 @pytest.mark.parametrize("host", ["unix://{folder}/no.sock", "tcp://127.0.0.1:1"])
@@ -57,7 +57,7 @@ def test_no_docker_daemon(host: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
     """Where it was looked for."""
     where = host.format(folder=tmp_path)
     monkeypatch.setenv("DOCKER_HOST", where)
-    assert docker_finding().text == f"no daemon answers at {where}"
+    assert docker_finding().text == f"no Docker daemon answers at {where}"
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ def kept(shop: Shop) -> dict[str, Any]:
         pytest.param(["deploy=replay"], "recorded rows have no neighbours", id="replay"),
         pytest.param(["parallel=tp16"], "no candidate can run:", id="rejected"),
         pytest.param(["paralel=tp2"], "did you mean parallel?", id="unknown group"),
-        pytest.param(["deploy=docker"], "deploy=docker: not available", id="deployer"),
+        pytest.param(["deploy.kind=podman"], "deploy=podman: not available", id="deployer"),
     ],
 )  # fmt: skip
 def test_what_is_refused(

@@ -114,6 +114,23 @@ def test_the_mean_is_of_this_sweep_and_counts_failures(tmp_path: Path) -> None:
     assert known.mean_s == 50.0
 
 
+def test_only_the_last_attempt_says_how_long_a_trial_takes(tmp_path: Path) -> None:
+    """Not the one that failed at once, and not the wait for the next; the same for earlier sweeps."""
+    queued_, begun, end = lived(0, 50)
+    failed = {"event": "attempt_failed", "trial": 0, "time": "2026-01-01T10:00:03.000Z"}
+    again = {**begun, "time": "2026-01-01T10:00:40.000Z"}
+    events = [queued_, begun, failed, again, end]
+    assert told(*events).mean_s == 10.0
+    assert told(queued_, begun, failed, end).mean_s is None
+    journal = tmp_path / "journal.jsonl"
+    journal.write_text("\n".join(json.dumps(event) for event in events))
+    durations = Durations()
+    durations.learn(journal)
+    known = durations.expected(like(0))
+    assert known is not None
+    assert known.mean_s == 10.0
+
+
 @pytest.mark.parametrize(
     "content", [{"params": {}}, {"params": {}, "plan": {}}, {"params": None, "plan": 3}, []]
 )

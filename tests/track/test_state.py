@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from autotune.errors import ConfigError
-from autotune.track.state import check_same, earlier_state
+from autotune.track.state import check_same, earlier_state, state_of
 
 
 def beginning(
@@ -57,3 +57,21 @@ def test_a_name_is_taken_unless_the_sweep_is_resumed(tmp_path: Path) -> None:
     assert earlier_state(tmp_path, resume=True).trials == {}
     with pytest.raises(ConfigError, match=r"exists: sweep\.resume=true continues it; or choose another name"):
         earlier_state(tmp_path, resume=False)
+
+
+def test_a_trial_whose_attempt_failed_waits_again() -> None:
+    """Nothing of it runs; what was tried is kept, until it has an end."""
+    events: list[dict[str, Any]] = [
+        {"event": "trial_queued", "trial": 0},
+        {"event": "trial_started", "trial": 0, "lease": {"gpus": ["a"]}},
+        {"event": "server_started", "trial": 0},
+        {"event": "attempt_failed", "trial": 0, "attempt": 1},
+    ]
+    waits = state_of(events).trials[0]
+    assert (waits.status, waits.backs_off, waits.server) == ("queued", True, None)
+    assert [each.started["lease"]["gpus"] for each in waits.attempts] == [["a"]]
+    assert not waits.is_done(None)
+    runs = state_of([*events, {"event": "trial_started", "trial": 0}]).trials[0]
+    assert (runs.status, runs.backs_off) == ("running", False)
+    ended = state_of([*events, {"event": "trial_finished", "trial": 0, "status": "interrupted"}]).trials[0]
+    assert (ended.status, ended.backs_off) == ("interrupted", False)

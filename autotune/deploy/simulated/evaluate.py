@@ -75,9 +75,9 @@ def evaluate_row(
     try:
         metrics = evaluate(argv, specification, traffic, load)
     except UsageError as error:
-        outcome = failures.classify(str(error), 2).kind
+        outcome = failures.classify(failures.Evidence(log=str(error), exit_code=2)).kind
     except EngineRefusal as error:
-        outcome = failures.classify(error.log, 1).kind
+        outcome = failures.classify(failures.Evidence(log=error.log, exit_code=1)).kind
     startup_s = float(specification["startup_s"])
     return TableRow(keys=keys, load=load, metrics=metrics, outcome=outcome, startup_s=startup_s)
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import queue
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from autotune.attempts import Again
 from autotune.errors import InfrastructureError
-from autotune.gpus.packing import Policy, Waiting
+from autotune.gpus.packing import Policy
 from autotune.records import Candidate, Failure, Lease, Outcome, Status
 from autotune.sweep import Admission, Sweep
-from autotune.track.durations import Alike, Durations, alike
 from autotune.trial import Job
+from hydra_plugins.autotune_launchers._line import Line
+from hydra_plugins.autotune_launchers._patience import Patience
 
 POLL_S = 0.2  # how often GPUs that somebody else holds are looked at again
 
@@ -27,34 +28,17 @@ class Finished:
     outcome: Outcome
 
 
-@dataclass(slots=True)
-class _Waits:
-    """A job that waits; what it is like tells how long it may take."""
-
-    job: Job
-    alike: Alike
-    item: Waiting
-
-    def look(self, durations: Durations) -> None:
-        """Expect of it what can be expected by now."""
-        expected = durations.expected(self.alike)
-        if expected is not self.item.expected:
-            self.item = replace(self.item, expected=expected)
-
-
 class Scheduler:
     """Runs the trials of a sweep side by side, each in a thread that waits on its processes."""
 
     def __init__(self, sweep: Sweep) -> None:
         self._sweep = sweep
-        self._waiting: dict[int, _Waits] = {}  # by trial
+        self._line = Line(sweep)
+        self._patience = Patience(sweep, least_s=POLL_S)
         self._running: dict[int, threading.Thread] = {}
         self._ended: queue.SimpleQueue[Finished | BaseException] = queue.SimpleQueue()
         self._guard = threading.RLock()
         self._known = True
-        self._idle_since: float | None = None
-        self._told = False
-        self._changes = 0  # of durations, when what waits was last looked at
 
     @contextmanager
     def guarded(self) -> Iterator[None]:
@@ -87,7 +71,7 @@ class Scheduler:
     def has_room(self) -> bool:
         """Whether a search should choose another candidate now: one that can look ahead is enough."""
         with self._guard:
-            return len(self._waiting) < self._sweep.settings.config.launcher.lookahead
+            return len(self._line.ready()) < self._sweep.settings.config.launcher.lookahead
 
     def wait_any(self) -> Finished | None:
         """Wait for the next trial that ends; None when nothing is queued or running.
@@ -112,31 +96,22 @@ class Scheduler:
         admission = self._sweep.admit(candidate)
         if admission.job is not None:
             with self._guard:
-                self._waiting[admission.job.number] = self._waits(admission.job)
+                self._line.add(admission.job)
         return admission
-
-    def _waits(self, job: Job) -> _Waits:
-        queued = self._sweep.trial(job.number).queued
-        item = Waiting(trial=job.number, gpus=job.width, since_s=time.monotonic())
-        waits = _Waits(job, alike(queued), item)
-        waits.look(self._sweep.durations)
-        return waits
 
     def _pending(self) -> bool:
         with self._guard:
             if self._sweep.stop.is_set():
-                self._waiting.clear()
-            return bool(self._waiting or self._running or not self._ended.empty())
+                self._line.clear()
+            return bool(self._line or self._running or not self._ended.empty())
 
     def _start_what_fits(self) -> None:
         with self._guard:
-            if self._sweep.stop.is_set() or not self._waiting:
+            if self._sweep.stop.is_set() or not self._line:
                 return
             launcher = self._sweep.settings.config.launcher
             policy = Policy(known=self._known, overtake=launcher.overtake, island_wait=launcher.island_wait)
-            self._look()
-            waiting = [waits.item for waits in self._waiting.values()]
-            leases = self._sweep.pool.grant(waiting, policy, mean_s=self._sweep.durations.mean_s)
+            leases = self._sweep.pool.grant(self._line.ready(), policy, mean_s=self._sweep.durations.mean_s)
             try:
                 while leases:
                     self._start(leases.pop(0))
@@ -145,16 +120,8 @@ class Scheduler:
                     self._sweep.pool.release(lease)
             self._refuse_what_cannot_start()
 
-    def _look(self) -> None:
-        """Look again at what waits, but only if that can make a difference: it may be thousands."""
-        durations = self._sweep.durations
-        if durations.changes != self._changes:
-            self._changes = durations.changes
-            for waits in self._waiting.values():
-                waits.look(durations)
-
     def _start(self, lease: Lease) -> None:
-        job = self._waiting.pop(lease.trial).job
+        job = self._line.take(lease.trial)
         thread = threading.Thread(target=self._run, args=(job, lease), name=f"trial-{job.number}")
         self._running[job.number] = thread
         try:
@@ -165,15 +132,18 @@ class Scheduler:
             raise InfrastructureError(f"cannot start trial {job.number}: {error}") from error
 
     def _run(self, job: Job, lease: Lease) -> None:
-        ended: Finished | BaseException
+        ended: Outcome | Again | BaseException
         try:
-            ended = Finished(job=job, outcome=self._sweep.run(job, lease))
+            ended = self._sweep.run(job, lease)
         except BaseException as error:  # noqa: BLE001  (handed to the thread that waits)
             ended = error
         self._sweep.pool.release(lease)
         with self._guard:
             del self._running[job.number]
-            self._ended.put(ended)
+            if isinstance(ended, Again):
+                self._line.add(job, in_s=ended.in_s)
+            else:
+                self._ended.put(Finished(job=job, outcome=ended) if isinstance(ended, Outcome) else ended)
         try:
             self._start_what_fits()
         except BaseException as error:  # noqa: BLE001  (the driver, a lock: whoever waits must hear)
@@ -181,45 +151,20 @@ class Scheduler:
 
     def _refuse_what_cannot_start(self) -> None:
         """Fail what needs GPUs that were set aside, and what waits too long for GPUs of others."""
-        usable, aside = self._sweep.pool.usable(), "; ".join(self._sweep.pool.set_aside())
-        reasons = {
-            number: f"needs {waits.item.gpus} GPUs, {usable} can be used: {aside}"
-            for number, waits in self._waiting.items()
-            if waits.item.gpus > usable
-        }
-        limit_s, idle_s = self._sweep.settings.config.launcher.acquire_timeout_s, self._idle_s()
-        if limit_s is not None and idle_s > limit_s:
-            told = f"waited longer than launcher.acquire_timeout_s={limit_s:g}: {self._waits_for()}"
-            reasons = dict.fromkeys(self._waiting, told) | reasons
-        elif idle_s > POLL_S and not self._told and len(reasons) < len(self._waiting):
-            self._told = True
-            self._sweep.tell(f"waiting for GPUs: {self._waits_for()}")
-        for number, reason in reasons.items():
-            self._refuse(self._waiting[number].job, reason)
-
-    def _waits_for(self) -> str:
-        return "; ".join(self._sweep.pool.waits_for()) or "none is free"
-
-    def _idle_s(self) -> float:
-        """Seconds for which trials have waited while none of ours was running, or giving its memory back."""
-        now_s = time.monotonic()
-        if self._running or not self._waiting or self._sweep.pool.is_settling():
-            self._idle_since = None
-            return 0.0
-        self._idle_since = now_s if self._idle_since is None else self._idle_since
-        return now_s - self._idle_since
-
-    def _refuse(self, job: Job, message: str) -> None:
-        del self._waiting[job.number]
+        jobs, ready = self._line.jobs(), self._line.ready()
+        reasons = self._patience.in_vain(jobs, ready, running=bool(self._running))
         advice = "free the GPUs, or allow a longer wait, and resume with sweep.retry=no_gpus"
-        failure = Failure(kind="no_gpus", message=message, advice=advice)
-        outcome = Outcome(status=Status.FAILED, failure=failure)
-        self._sweep.finish(job.number, outcome)
+        for number, message in reasons.items():
+            self._end(self._line.take(number), Failure(kind="no_gpus", message=message, advice=advice))
+
+    def _end(self, job: Job, failure: Failure) -> None:
+        """Write the end of a trial that waited."""
+        outcome = self._sweep.finish(job.number, Outcome(status=Status.FAILED, failure=failure))
         self._ended.put(Finished(job=job, outcome=outcome))
 
     def _join(self) -> None:
         with self._guard:
             threads = list(self._running.values())
-            self._waiting.clear()
+            self._line.clear()
         for thread in threads:
             thread.join()

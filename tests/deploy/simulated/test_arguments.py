@@ -8,7 +8,7 @@ import pytest
 
 from autotune.deploy.simulated.command_line import UsageError, human_int
 from autotune.deploy.simulated.engine import create_engine
-from autotune.failures import classify
+from autotune.failures import Evidence, classify
 from tests.deploy.simulated.facts import GPU, command, specification
 
 
@@ -141,7 +141,7 @@ def test_the_parser_refuses(engine: str, words: list[str], message: str) -> None
     with pytest.raises(UsageError) as caught:
         arguments(engine, *words)
     assert message in str(caught.value)
-    assert classify(str(caught.value), 2).kind == "bad_arguments"
+    assert classify(Evidence(log=str(caught.value), exit_code=2, runtime=engine)).kind == "bad_arguments"
 
 
 @pytest.mark.parametrize("argv", [["vllm", "bench", "m"], ["trtllm-serve", "m"]])

@@ -8,14 +8,14 @@ import pytest
 
 from autotune.deploy.simulated.engine import Engine, EngineRefusal, create_engine
 from autotune.deploy.simulated.refusals import rules_of
-from autotune.failures import classify
+from autotune.failures import Evidence, classify
 from tests.deploy.simulated.facts import GPU, command, specification
 
 OOM = {"params": 70_000_000_000}
 FULL = {"params": 40_000_000_000}
 CASES: list[tuple[str, str, dict[str, int], str, str]] = [
-    ("vllm", "-tp 0", {}, "Input should be greater than or equal to 1", "engine_died"),
-    ("vllm", "--gpu-memory-utilization 1.5", {}, "Input should be greater than 0 and less than", "engine_died"),
+    ("vllm", "-tp 0", {}, "Input should be greater than or equal to 1", "bad_arguments"),
+    ("vllm", "--gpu-memory-utilization 1.5", {}, "Input should be greater than 0 and less than", "bad_arguments"),
     ("vllm", "-q w4afp8", {}, "Unknown quantization method: w4afp8. Must be one of", "quantization_unsupported"),
     ("vllm", "--kv-cache-dtype int8", {}, "Invalid kv_cache_dtype: 'int8'", "quantization_unsupported"),
     ("vllm", "--kv-cache-dtype float16", {}, 'kv_cache_dtype="float16" is incompatible with dtype="bfloat16"', "bad_arguments"),
@@ -92,7 +92,7 @@ def test_the_engine_refuses_what_cannot_be(
     error = refused(engine, words, model)
     assert message in str(error)
     assert str(error) in error.log
-    assert classify(error.log, 1).kind == kind
+    assert classify(Evidence(log=error.log, exit_code=1, runtime=engine)).kind == kind
 
 
 @pytest.mark.parametrize("engine", ["vllm", "sglang"])

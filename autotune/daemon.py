@@ -1,0 +1,57 @@
+"""The Docker daemon of this host: where it is, and a client for it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+SOCKET = Path("/var/run/docker.sock")
+TIMEOUT_S = 30  # for one answer; a daemon that starts eight containers at once is slow
+
+
+def where() -> str:
+    """Return the daemon's address: DOCKER_HOST, else Docker's own socket."""
+    return os.environ.get("DOCKER_HOST") or f"unix://{SOCKET}"
+
+
+def expected() -> bool:
+    """Whether this host seems to have a daemon: named in the environment, or with its socket in place."""
+    return "DOCKER_HOST" in os.environ or SOCKET.exists()
+
+
+def connect(timeout_s: int | None = TIMEOUT_S) -> DockerClient:
+    """Return a client of the daemon, which answered; the caller closes it.
+
+    Raises: DockerException, OSError (those of requests are OSErrors).
+    """
+    from docker import DockerClient
+
+    if where().startswith("unix://"):
+        Path(where().removeprefix("unix://")).stat()  # the SDK leaks a socket where there is no file
+    return DockerClient.from_env(timeout=timeout_s)  # type: ignore[arg-type]  # None: wait for ever
+
+
+@contextmanager
+def client(timeout_s: int = TIMEOUT_S) -> Iterator[DockerClient]:
+    """Give a client for a few questions.
+
+    Raises: DockerException, OSError.
+    """
+    opened = connect(timeout_s)
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+def silence(error: Exception) -> str:
+    """Return why the daemon could not be asked, and what to do, in a sentence."""
+    if "Permission denied" in str(error):
+        return f"the Docker daemon at {where()} refuses this user: join the group docker, or use sudo"
+    return f"no Docker daemon answers at {where()}: start it, or set DOCKER_HOST"

@@ -1,0 +1,177 @@
+"""Starts engines in containers of the local Docker daemon."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from docker.errors import APIError, DockerException
+from docker.types import DeviceRequest, Ulimit
+
+from autotune import daemon, process_table
+from autotune.deploy.docker import image as images
+from autotune.deploy.docker.complaints import failure_of
+from autotune.deploy.docker.container import (
+    INSIDE,
+    Identity,
+    compile_cache,
+    hub_cache,
+    is_local,
+    name_of,
+    specification,
+)
+from autotune.deploy.docker.image import Image
+from autotune.deploy.docker.server import ContainerServer, end, write_files
+from autotune.deploy.elsewhere import ForeignServer, url_problems
+from autotune.deploy.process import port_problems
+from autotune.deploy.protocol import Order, Server
+from autotune.deploy.readiness import new_log
+from autotune.errors import TrialError
+from autotune.records import Candidate, Plan
+from autotune.schema import Config, Pull
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+NAMES = 3  # attempts at a name that nobody has
+REMOVE_GRACE_S = 1.0  # of a container that was not started as a whole
+
+
+class DockerDeployer:
+    """Runs `plan.argv` in the plan's image, or measures `deploy.url` where that is set."""
+
+    stand_in = False
+    recorded = False
+
+    def __init__(self, timeout_s: int = daemon.TIMEOUT_S) -> None:
+        """`timeout_s` is for one answer of the daemon."""
+        self._timeout_s = timeout_s
+        self._problems_of: dict[str, list[str]] = {}
+
+    def problems(self, candidate: Candidate, config: Config, plan: Plan) -> list[str]:
+        """Return what is missing: the daemon, the image, the model folder, the port, the URL."""
+        if config.deploy.url is not None:
+            return url_problems(config.deploy.url)
+        if plan.image not in self._problems_of:
+            self._problems_of[plan.image] = _image_problems(plan, config.deploy.pull)
+        return [*self._problems_of[plan.image], *_model_problems(config), *port_problems(config)]
+
+    def start(self, order: Order) -> Server:
+        """Create the container, give it its files, and start it.
+
+        Raises: TrialError, or Interrupted while an image is pulled; nothing of a container is left then.
+        """
+        if order.config.deploy.url is not None:
+            return ForeignServer(order)
+        order.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            client = daemon.connect(self._timeout_s)
+        except (DockerException, OSError) as error:
+            raise failure_of(error, "starting the engine") from error
+        try:
+            found = images.fetch(
+                client, order.plan.image, order.config.deploy.pull, tell=order.tell, cancelled=order.cancelled
+            )
+            new_log(order.folder)
+            return ContainerServer(order, client, _run(client, order, found), found)
+        except BaseException:
+            client.close()
+            raise
+
+
+def _run(client: DockerClient, order: Order, image: Image) -> str:
+    """Return the id of a container that was started.
+
+    Raises: TrialError; the container is gone then.
+    """
+    try:
+        container_id = _create(client, order, image)
+    except (DockerException, OSError) as error:
+        raise failure_of(error, "creating the container") from error
+    try:
+        write_files(client, container_id, order.plan.files, str(INSIDE))
+        client.api.start(container_id)
+    except BaseException as error:
+        try:
+            end(client, container_id, REMOVE_GRACE_S)
+        except (DockerException, OSError) as second:
+            order.tell(f"container {container_id[:12]} is left: docker rm -f {container_id[:12]} ({second})")
+        if isinstance(error, (DockerException, OSError)):
+            raise failure_of(error, "starting the container") from error
+        raise
+    return container_id
+
+
+def _create(client: DockerClient, order: Order, image: Image) -> str:
+    """Raises: DockerException, OSError."""
+    for left in reversed(range(NAMES)):
+        identity = Identity(
+            name=name_of(order, uuid.uuid4().hex[:6]),
+            owner=process_table.identity(os.getpid()),
+            now=datetime.now(timezone.utc),
+            image_id=image.id,
+        )
+        _make_folders(order, identity)
+        try:
+            made = client.containers.create(order.plan.image, **arguments(specification(order, identity)))
+        except APIError as error:
+            if left and error.status_code == 409:  # the name is taken
+                continue
+            raise
+        return str(made.id)
+    raise TrialError("infrastructure", "no name for the container was free")
+
+
+def arguments(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a specification with docker-py's own types in the places of plain data."""
+    options = dict(options)
+    devices = options.pop("device_ids", None)
+    if devices:
+        options["device_requests"] = [DeviceRequest(device_ids=devices, capabilities=[["gpu"]])]
+    options["ports"] = {inner: tuple(outer) for inner, outer in options["ports"].items()}
+    options["ulimits"] = [
+        Ulimit(name=name, soft=limit, hard=limit) for name, limit in options["ulimits"].items()
+    ]
+    return options
+
+
+def _make_folders(order: Order, identity: Identity) -> None:
+    """Make what would else be made by the daemon, for root: the caches.
+
+    Raises: OSError.
+    """
+    if not is_local(order.config):
+        hub_cache(order.config, order.env).mkdir(parents=True, exist_ok=True)
+    if order.config.deploy.compile_cache:
+        compile_cache(order, identity).mkdir(parents=True, exist_ok=True)
+
+
+def _image_problems(plan: Plan, pull: Pull) -> list[str]:
+    try:
+        with daemon.client() as client:
+            found = images.find(client, plan.image)
+            host = str(client.info().get("Architecture", ""))
+    except (DockerException, OSError) as error:
+        instead = "or choose deploy=process (a local program) or deploy=simulated"
+        return [f"deploy=docker: {daemon.silence(error)}; {instead}"]
+    if found is None:
+        pulling = f"docker pull {plan.image}, or deploy.pull=missing"
+        return [] if pull is not Pull.never else [f"image {plan.image} is not on this host: {pulling}"]
+    other = images.foreign(found, host)
+    if other is not None and pull is not Pull.always:
+        return [f"image {plan.image} is for {other}, this host is {host}: set runtime.image to one for it"]
+    return []
+
+
+def _model_problems(config: Config) -> list[str]:
+    path = config.model.path
+    if path.startswith((".", "~")):
+        return [f"model.path={path}: give an absolute path, which the container has too, or a hub name"]
+    if is_local(config) and not Path(path).is_dir():
+        made = "; sh scripts/real-engine makes it" if Path(path).name == "tiny" else ""
+        return [f"model.path={path}: no such folder: give a folder or a hub name{made}"]
+    return []

@@ -1,0 +1,123 @@
+"""Images: looked up, pulled if that is allowed, and checked for this host."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from docker.errors import DockerException, ImageNotFound
+
+from autotune.deploy.docker.complaints import failure_of
+from autotune.deploy.docker.container import STAND_IN
+from autotune.errors import Interrupted, TrialError
+from autotune.schema import Pull
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+TELL_S = 10.0  # between two lines of progress
+# The same processor under the names of Go, which images use, and of the kernel, which daemons tell.
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+
+_pulling: dict[str, threading.Lock] = defaultdict(threading.Lock)
+_pulled: set[str] = set()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """An image that is here: `digest` names its content, in a registry if it came from one."""
+
+    id: str
+    digest: str
+    architecture: str
+    stand_in: bool
+
+
+def find(client: DockerClient, name: str) -> Image | None:
+    """Return the image of that name, None if the host has none.
+
+    Raises: DockerException, OSError.
+    """
+    try:
+        found: Mapping[str, Any] = client.api.inspect_image(name)  # type: ignore[no-untyped-call]
+    except ImageNotFound:
+        return None
+    return Image(
+        id=found["Id"],
+        digest=next(iter(found.get("RepoDigests") or []), found["Id"]),
+        architecture=found.get("Architecture", ""),
+        stand_in=((found.get("Config") or {}).get("Labels") or {}).get(STAND_IN) == "true",
+    )
+
+
+def fetch(
+    client: DockerClient,
+    name: str,
+    pull: Pull,
+    *,
+    tell: Callable[[str], None],
+    cancelled: threading.Event,
+) -> Image:
+    """Return the image, pulled as far as `pull` allows; trials that want the same one wait for one pull.
+
+    Raises: TrialError `image_missing` or `infrastructure`, Interrupted.
+    """
+    try:
+        with _pulling[name]:
+            image = find(client, name)
+            wanted = pull is Pull.always or (pull is Pull.missing and image is None)
+            if wanted and name not in _pulled:
+                _pull(client, name, tell=tell, cancelled=cancelled)
+                _pulled.add(name)
+                image = find(client, name)
+    except (DockerException, OSError) as error:
+        raise failure_of(error, f"image {name}") from error
+    if image is None:
+        raise TrialError(
+            "image_missing",
+            f"image {name} is not on this host",
+            advice=f"docker pull {name}, or deploy.pull=missing",
+        )
+    return image
+
+
+def foreign(image: Image, host: str) -> str | None:
+    """Return the image's architecture if it is not that of the host, as its daemon tells it."""
+    same = image.architecture in {"", host, ARCHITECTURES.get(host)}
+    return None if same else image.architecture
+
+
+def _pull(
+    client: DockerClient, name: str, *, tell: Callable[[str], None], cancelled: threading.Event
+) -> None:
+    """Raises: DockerException, OSError, TrialError `image_missing`, Interrupted."""
+    tell(f"pulling {name}")
+    layers: dict[str, tuple[int, int]] = {}
+    told_s = time.monotonic()
+    for line in client.api.pull(name, tag=None if _tagged(name) else "latest", stream=True, decode=True):
+        if cancelled.is_set():
+            raise Interrupted
+        if "error" in line:
+            raise failure_of(DockerException(line["error"]), f"pulling {name}")
+        detail = line.get("progressDetail") or {}
+        if line.get("id") and detail.get("total"):
+            layers[f"{line['id']} {line['status']}"] = (int(detail.get("current", 0)), int(detail["total"]))
+        if time.monotonic() - told_s >= TELL_S and layers:
+            told_s = time.monotonic()
+            tell(f"pulling {name}: {_progress(layers)}")
+    tell(f"pulled {name}")
+
+
+def _tagged(name: str) -> bool:
+    return "@" in name or ":" in name.rpartition("/")[2]
+
+
+def _progress(layers: Mapping[str, tuple[int, int]]) -> str:
+    """What came over the network so far; a layer that is unpacked came as a whole."""
+    came = {key: value for key, value in layers.items() if key.endswith("Downloading")}
+    done, total = (sum(value[i] for value in came.values()) for i in (0, 1))
+    return f"{done / 2**20:.0f} of {total / 2**20:.0f} MiB of the layers in progress"
