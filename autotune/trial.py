@@ -129,6 +129,7 @@ class Trial:
                 self.emit(
                     "server_ready",
                     startup_s=ready.startup_s,
+                    phases=dict(ready.phases),
                     engine_version=ready.engine_version,
                     simulated=ready.simulated,
                     image_digest=ready.image_digest,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -37,7 +37,8 @@ class Ready:
     """What is known of an engine once it can serve; times are seconds.
 
     `simulated` is the engine's own word, or its image's, that it is a stand-in. `image_digest` names the
-    content of the image that runs.
+    content of the image that runs. `phases` are parts of `startup_s`, as far as the engine's log tells
+    them; they may overlap (see `phases.py`).
     """
 
     endpoint: Endpoint
@@ -46,6 +47,7 @@ class Ready:
     simulated: bool = False
     image_digest: str | None = None
     notes: tuple[str, ...] = ()
+    phases: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

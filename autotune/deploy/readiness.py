@@ -9,6 +9,7 @@ from pathlib import Path
 
 from autotune import failures
 from autotune.deploy import probe
+from autotune.deploy.phases import phases_of
 from autotune.deploy.protocol import Order, Ready
 from autotune.errors import Interrupted, TrialError
 
@@ -41,6 +42,7 @@ def await_ready(
         engine_version=version,
         simulated=simulated,
         notes=_version_notes(version, order.plan.runtime_version),
+        phases=phases_of(read_log(order), order.plan.runtime),
     )
 
 

@@ -66,6 +66,7 @@ class Writer:
         self.experiment_id = self._experiment()
         self.queued: dict[int, int] = {}  # trial -> where the journal tells of it
         self.folders: dict[int, str] = {}
+        self.phases: dict[int, Mapping[str, float]] = {}  # trial -> those of its engine's start
         self.simulated = False
         self.begun = ""  # when the sweep began: another sweep of the same name is another sweep
         self.runs: dict[int, str] = {}  # trial -> run id
@@ -102,6 +103,7 @@ class Writer:
 
         trial = event["trial"]
         queued = self.tail.at(self.queued[trial])
+        self.phases[trial] = {}  # those of an earlier attempt are not this one's
         if trial in self.finished:
             return
         if trial not in self.runs:
@@ -131,6 +133,7 @@ class Writer:
 
     def server_ready(self, event: Event) -> None:
         """An engine that says it is a stand-in marks its run, wherever it runs; an image is named exactly."""
+        self.phases[event["trial"]] = event.get("phases", {})
         tags = {"autotune.simulated": "true"} if event["simulated"] else {}
         if event.get("image_digest"):
             tags["autotune.image_digest"] = event["image_digest"]
@@ -152,7 +155,7 @@ class Writer:
             tags["autotune.failure_message"] = event["failure"]["message"][:TAG_LIMIT]
         if event["engine_version"]:
             tags["autotune.engine_version"] = event["engine_version"]
-        metrics = _metrics(event)
+        metrics = _metrics(event, self.phases.get(trial, {}))
         for begin in range(0, len(metrics), BATCH):
             self.client.log_batch(run_id, metrics=metrics[begin : begin + BATCH])
         devices = Param("gpu.device_ids", self.devices[trial])  # of the last attempt: it can be written once
@@ -195,7 +198,7 @@ def _lease_tags(event: Event, queued: Event) -> dict[str, str]:
     return {"autotune.gpu_info": json.dumps(gpu_info), "autotune.node": event["lease"]["node"]}
 
 
-def _metrics(event: Event) -> list[Any]:
+def _metrics(event: Event, phases: Mapping[str, float]) -> list[Any]:
     """The metrics at the chosen load once, and those of every load as a series over it."""
     from mlflow.entities import Metric
 
@@ -206,6 +209,7 @@ def _metrics(event: Event) -> list[Any]:
         "startup_s": event["startup_s"],
         "trial_s": event["trial_s"],
         "gpu_seconds": event["gpu_seconds"],
+        **{f"startup/{name}": seconds for name, seconds in phases.items()},
     }
     rows = [(name, value, 0) for name, value in single.items()]
     for result in event["by_load"]:

@@ -241,6 +241,8 @@ def test_an_unknown_engine_names_the_known_ones() -> None:
         pytest.param(config("serving.max_running_requests=16", "workload.seed=1"), False, id="other traffic"),
         pytest.param(config("serving.max_running_requests=16", "runtime.env.A=b"), False, id="other environment"),
         pytest.param(config("serving.max_running_requests=16", version="0.32.0"), False, id="other version"),
+        pytest.param(config("serving.max_running_requests=16", "deploy.prefix=[]"), True, id="no prefix is nothing"),
+        pytest.param(config("serving.max_running_requests=16", "deploy.prefix=[numactl, --membind=0]"), False, id="other memory"),
     ],
 )  # fmt: skip
 def test_signatures_are_equal_exactly_for_the_same_engine(other: Config, same: bool) -> None:  # noqa: FBT001
