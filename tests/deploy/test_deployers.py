@@ -137,6 +137,8 @@ def test_an_engine_inherits_the_locks_of_its_gpus(tmp_path: Path) -> None:
 
 def test_an_unknown_deployer_names_the_known_ones() -> None:
     """The registry is the list."""
-    with pytest.raises(ConfigError, match="deploy=moon: not available; choose process, simulated, replay"):
+    with pytest.raises(
+        ConfigError, match="deploy=moon: not available; choose docker, process, simulated, replay"
+    ):
         create_deployer("moon")
     assert all(create_deployer(kind) for kind in DEPLOYERS)

@@ -25,7 +25,8 @@ from autotune.deploy.docker.container import (
     specification,
 )
 from autotune.deploy.docker.image import Image
-from autotune.deploy.docker.server import ContainerServer, end, write_files
+from autotune.deploy.docker.operations import end, write_files
+from autotune.deploy.docker.server import ContainerServer
 from autotune.deploy.elsewhere import ForeignServer, url_problems
 from autotune.deploy.process import port_problems
 from autotune.deploy.protocol import Order, Server

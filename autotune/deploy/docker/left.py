@@ -11,7 +11,7 @@ from docker.errors import DockerException
 
 from autotune import daemon
 from autotune.deploy.docker.container import OWNER, STARTED, SWEEP, TRIAL
-from autotune.deploy.docker.server import end
+from autotune.deploy.docker.operations import end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,17 +8,16 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from docker.errors import APIError, DockerException, NotFound
-from requests.exceptions import ReadTimeout
 
 from autotune import daemon, failures
 from autotune.benchmark.protocol import Benchmark
 from autotune.deploy.docker.complaints import failure_of
 from autotune.deploy.docker.container import PORT, SECRET
 from autotune.deploy.docker.image import Image
+from autotune.deploy.docker.operations import end
 from autotune.deploy.protocol import Order, Ready
 from autotune.deploy.readiness import LOG, await_ready, read_log
 from autotune.errors import TrialError
@@ -87,18 +86,21 @@ class ContainerServer:
 
         Raises: DockerException, OSError.
         """
-        grace_s, deadline = self._order.config.deploy.stop_timeout_s, time.monotonic() + PATIENCE_S
-        while True:
-            try:
-                end(self._client, self._id, grace_s, keep=self._keep_log)
-            except APIError:
+        deadline = time.monotonic() + PATIENCE_S
+        while not self._try_to_end(last=time.monotonic() > deadline):
+            time.sleep(POLL_S)
+
+    def _try_to_end(self, *, last: bool) -> bool:
+        """Raises: DockerException, OSError, where another attempt is of no use or it is the last."""
+        try:
+            end(self._client, self._id, self._order.config.deploy.stop_timeout_s, keep=self._keep_log)
+        except APIError:
+            raise
+        except (DockerException, OSError):
+            if last:
                 raise
-            except (DockerException, OSError):
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(POLL_S)
-            else:
-                return
+            return False
+        return True
 
     def client(self, chosen: Benchmark) -> Benchmark:
         """The chosen load client."""
@@ -201,28 +203,6 @@ class ContainerServer:
             part.unlink()
 
 
-def end(client: DockerClient, container_id: str, grace_s: float, *, keep: Any = None) -> None:
-    """End a container and remove it, also one that never started; one that is gone is fine.
-
-    Raises: DockerException, OSError.
-    """
-    with contextlib.suppress(NotFound):
-        try:
-            client.api.stop(container_id, timeout=max(int(grace_s), 1))
-        except NotFound:
-            raise
-        except (APIError, ReadTimeout):  # SIGKILL comes with the removal
-            pass
-        if keep is not None:
-            with contextlib.suppress(APIError):  # a log driver that cannot be read: what was followed stays
-                keep(client.api.logs(container_id, stream=True))
-        try:
-            client.api.remove_container(container_id, force=True, v=True)
-        except APIError as error:
-            if error.status_code != 409:  # somebody else removes it already
-                raise
-
-
 def exit_code(told: int) -> int:
     """Return an exit status as Python gives it: a container's 128 + N means signal N."""
     return 128 - told if told > 128 else told
@@ -237,26 +217,3 @@ def redacted(chunk: bytes, env: Mapping[str, str]) -> bytes:
 
 def _secrets(env: Mapping[str, str]) -> Sequence[bytes]:
     return [env[name].encode() for name in SECRET if env.get(name)]
-
-
-def write_files(client: DockerClient, container_id: str, files: Mapping[str, str], place: str) -> None:
-    """Put text files into a container that was created, in the folder `place`.
-
-    Raises: DockerException, OSError.
-    """
-    import io
-    import tarfile
-
-    if not files:
-        return
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w") as archive:
-        folder = tarfile.TarInfo(Path(place).name)
-        folder.type, folder.mode = tarfile.DIRTYPE, 0o755
-        archive.addfile(folder)
-        for name, text in files.items():
-            content = text.encode()
-            member = tarfile.TarInfo(f"{folder.name}/{name}")
-            member.size, member.mode = len(content), 0o644
-            archive.addfile(member, io.BytesIO(content))
-    client.api.put_archive(container_id, str(Path(place).parent), packed.getvalue())

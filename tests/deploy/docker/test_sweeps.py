@@ -16,7 +16,7 @@ from autotune.track.journal import read
 from tests.shop import ROOT, Shop, until
 from tests.standins.dockerd import Dockerd
 
-TOKEN = "hf_planted_token"
+PLANTED = "hf_planted_for_this"
 STANDIN = (  # the program that misbehaves as told, in an image of that version
     "runtime=vllm",
     "runtime.version=0.32.0",
@@ -74,7 +74,7 @@ def nothing_is_left(client: DockerClient, shop: Shop) -> None:
 
 def test_the_users_own_command(shop: Shop, client: DockerClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two engines, two layouts, packed on eight declared GPUs: each container sees the GPUs of its lease."""
-    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    monkeypatch.setenv("HF_TOKEN", PLANTED)
     words = ["-m", "runtime=vllm,sglang", "parallel=tp2,tp4", "gpus=h100_8x", "workload=demo"]
     code, out, err = shop.run([*words, "measure.repeats=1", "sweep.name=s"])
     assert (code, err) == (0, "")
@@ -93,7 +93,7 @@ def test_the_users_own_command(shop: Shop, client: DockerClient, monkeypatch: py
     assert shop.tags("autotune.simulated") == ["true"] * 4
     assert all(tag.startswith("sha256:") for tag in shop.tags("autotune.image_digest"))
     files = [path for path in shop.folder.rglob("*") if path.is_file()]
-    assert [path for path in files if TOKEN.encode() in path.read_bytes()] == []
+    assert [path for path in files if PLANTED.encode() in path.read_bytes()] == []
     nothing_is_left(client, shop)
 
 
