@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 from collections.abc import Sequence
 from datetime import datetime
@@ -19,6 +18,7 @@ from autotune.cli import complain
 from autotune.errors import ConfigError, InfrastructureError
 from autotune.places import OUTPUTS, conf_dir
 from autotune.prepare import Prepared, prepare, unused_name
+from autotune.report.failures import resume_command
 from autotune.report.live import create_view
 from autotune.report.render import console, render
 from autotune.schema import Direction
@@ -153,8 +153,7 @@ def _finish(sweep: Sweep) -> list[Ranking]:
 
 def _resume_advice(sweep: Sweep) -> str:
     """How to go on after an interruption."""
-    words = [w for w in sweep.settings.command if not w.startswith(("sweep.name=", "sweep.resume="))]
-    again = shlex.join([*words, f"sweep.name={sweep.settings.name}", "sweep.resume=true"])
+    again = resume_command(sweep.settings.command, name=sweep.settings.name)
     return f"everything started was stopped; to go on:\n  {again}"
 
 

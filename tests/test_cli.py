@@ -44,6 +44,7 @@ def taken_port() -> Iterator[int]:
         pytest.param(["workload.loads=[0]"], "workload.loads: 0 is not a load", id="load of nothing"),
         pytest.param(["workload.loads=[1.5]"], "1.5 requests cannot be in flight", id="half a request"),
         pytest.param(["parallel.tp=0"], "parallel.tp=0: must be at least 1", id="below its bound"),
+        pytest.param(["sweep.retry=cuda_om"], "sweep.retry=cuda_om: no such failure; did you mean cuda_oom?; known: failed, cuda_oom, host_oom", id="unknown failure"),
         pytest.param(["sweep.max_failures=0"], "sweep.max_failures=0: must be at least 1", id="no failure allowed"),
         pytest.param(["retry.attempts=0"], "retry.attempts=0: must be at least 1", id="no attempt"),
         pytest.param(["retry.backoff_s=61"], "retry.backoff_s=61: must be at most 60", id="too long a wait"),

@@ -78,6 +78,18 @@ def test_the_sweep_goes_on_after_a_failure(shop: Shop) -> None:
     assert [event["status"] for event in shop.finished("s")] == ["failed", "measured"]
 
 
+def test_a_sweep_that_only_fails_stops_and_says_how_to_go_on(shop: Shop) -> None:
+    """Two engines are started, no more; every candidate has an end, and the command that runs them all is told."""
+    words = shop.words("-m", "sweep.name=s", "runtime.args.max_num_seqs=1,2,3,4", mode="exit")
+    status, out, err = shop.run([*words, "launcher.max_parallel=1", "sweep.max_failures=2"])
+    assert (status, err) == (1, "")
+    ends = [event["failure"]["message"].split(":")[0] for event in shop.finished("s")]
+    assert sorted(ends) == ["not started"] * 2 + ["the engine ended"] * 2
+    assert shop.tags("autotune.failure") == ["bad_arguments"] * 2
+    assert "failed  (4) bad_arguments, the candidate's own" in out
+    assert re.search(r"again   python -m autotune -m .* sweep\.resume=true sweep\.retry=bad_arguments\n", out)
+
+
 def test_an_engine_that_ignores_sigterm_is_ended(shop: Shop) -> None:
     """SIGKILL reaches it and its child."""
     words = [*shop.words("sweep.name=s", mode="stubborn"), "deploy.stop_timeout_s=0.2"]

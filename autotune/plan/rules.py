@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from dataclasses import fields, replace
 
+from autotune.failures.kinds import KINDS
 from autotune.failures.retry import LONGEST_S
 from autotune.plan.constraints import NODE, shape_reasons
 from autotune.plan.runtimes.protocol import Layout, Setup
@@ -108,6 +109,11 @@ def value_problems(config: Config) -> list[str]:
 
 
 def _sweep_problems(sweep: SweepConfig) -> list[str]:
+    known = ("failed", *KINDS)
+    if sweep.retry is not None and sweep.retry not in known:
+        near = difflib.get_close_matches(sweep.retry, known, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        return [f"sweep.retry={sweep.retry}: no such failure{hint}; known: {', '.join(known)}"]
     if sweep.name is None:
         return ["sweep.resume=true: which sweep? Give sweep.name=NAME"] if sweep.resume else []
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", sweep.name):

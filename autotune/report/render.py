@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from autotune.report.failures import print_failures
 from autotune.report.lasting import Lasting
 from autotune.schema import Direction
 from autotune.score.objective import gain, overlap
@@ -49,7 +50,7 @@ def render(out: Console, state: SweepState, rankings: Sequence[Ranking], *, fold
     for ranking in rankings:
         _table(out, ranking, started, alone=len(rankings) == 1)
         _winner(out, ranking, objective, simulated=bool(started["simulated"]))
-    _failures(out, rankings, folder)
+    print_failures(out, rankings, started, folder)
     _rejected(out, state)
     for line in _notes(rankings):
         out.print(f"note: {escape(line)}", soft_wrap=True)
@@ -167,18 +168,6 @@ def _lead(best: Ranked, second: Ranked, objective: Mapping[str, Any]) -> str:
     if overlap(first_repeats, other_repeats):
         return f"a tie with {name}: {lead:.1%} apart, within the range of their repeats"
     return f"{lead:.1%} better than {name}; the ranges of their repeats do not overlap"
-
-
-def _failures(out: Console, rankings: Sequence[Ranking], folder: Path) -> None:
-    for row in (row for ranking in rankings for row in ranking.rows):
-        failure = row.finished["failure"]
-        if not failure:
-            continue
-        out.print(f"failed  {escape(row.queued['label'])}: {escape(failure['message'])}", soft_wrap=True)
-        for text in (failure["evidence"], failure["advice"]):
-            if text:
-                out.print(f"        {escape(text)}", soft_wrap=True)
-        out.print(f"        {folder / row.queued['folder']}", soft_wrap=True)
 
 
 def _rejected(out: Console, state: SweepState) -> None:

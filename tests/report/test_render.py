@@ -26,6 +26,15 @@ def started(
     return {
         "event": "sweep_started",
         "sweep": "s",
+        "command": [
+            "python",
+            "-m",
+            "autotune",
+            "-m",
+            "parallel=tp2,tp4",
+            "sweep.name=s",
+            "sweep.retry=failed",
+        ],
         "candidates": 3,
         "varied": ["runtime", "parallel"],
         "objective": {"metric": metric, "direction": direction, "load": "best"},
@@ -85,6 +94,15 @@ FAILURE = {
     "advice": "use more GPUs",
 }
 
+
+def failed(
+    trial: int, kind: str, evidence: str, message: str = "the engine ended", advice: str = "mend it"
+) -> list[dict[str, Any]]:
+    """A trial that failed."""
+    failure = {"kind": kind, "message": message, "evidence": evidence, "advice": advice}
+    return [queued(trial, "vllm", f"tp{trial}", 1), finished(trial, [], failure=failure)]
+
+
 ABSOLUTE = {"total_tokens_per_s": 5.0, "output_tokens_per_s": 3.0, "requests_failed": 2}
 
 SWEEPS: dict[str, list[dict[str, Any]]] = {
@@ -93,7 +111,7 @@ SWEEPS: dict[str, list[dict[str, Any]]] = {
         queued(0, "vllm", "tp2", 2),
         queued(1, "vllm", "tp4", 4),
         queued(2, "sglang", "tp2", 2),
-        finished(0, [660.0, 661.0, 662.0]),
+        finished(0, [660.0, 661.0, 662.0], notes=["trial 2 ran out; this one is estimated at 70.0"]),
         finished(1, [384.5, 380.0, 390.0]),
         finished(2, [], failure=FAILURE),
         {
@@ -124,6 +142,22 @@ SWEEPS: dict[str, list[dict[str, Any]]] = {
         finished(0, [1.0, 1.0, 1.0]),
         finished(1, [2.0, 2.0, 2.0]),
     ],
+    "failures": [
+        started(),
+        *(
+            event
+            for n in range(7)
+            for event in failed(n, "cuda_oom", f"engine.log:{n}: tried to allocate {n}.50 GiB")
+        ),
+        *failed(7, "cuda_oom", "engine.log:9: out of memory in the KV cache"),
+        *failed(8, "image_missing", "", "no image [x] here", "docker pull x"),
+        *failed(9, "image_missing", "", "not started: trial 8 ended as image_missing", "docker pull x"),
+        *failed(10, "heard of nowhere", "", "recorded as that", ""),
+    ],
+    "causes": [
+        started(),
+        *(event for n in range(7) for event in failed(n, "engine_died", f"engine.log:3: {'x' * n} is wrong")),
+    ],
     "unknown-gpus": [started(), queued(0, "vllm", "tp1", 0), finished(0, [5.0], metrics=ABSOLUTE)],
 }
 
@@ -142,6 +176,12 @@ def printed(state: SweepState) -> str:
 def test_the_end_of_a_sweep(name: str) -> None:
     """Every line is as it was read and approved; a missing golden file is a failure."""
     assert printed(state_of(SWEEPS[name])) == (GOLDEN / f"{name}.txt").read_text()
+
+
+def test_what_no_table_knows_is_run_again_as_failed() -> None:
+    """`sweep.retry` takes no kind that a replayed table made up."""
+    out = printed(state_of([started(), *failed(0, "heard of nowhere", "")]))
+    assert "sweep.retry=failed\n" in out
 
 
 def test_the_engines_command_can_be_typed() -> None:
