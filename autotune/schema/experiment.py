@@ -82,7 +82,7 @@ class DeployConfig:
     hub_cache: str | None = None  # docker: this host's folder of hub models; null: HF_HOME, or the usual one
     compile_cache: bool = True  # docker: keep what engines compile, by image and kind of GPU
     memory_gib: float | None = None  # docker: host memory of a container; null: no limit
-    ulimits: dict[str, int] = field(default_factory=dict)  # docker: {memlock: -1}; -1 is unlimited
+    ulimits: list[str] = field(default_factory=list)  # docker: [memlock:-1]; -1 is unlimited
     cap_add: list[str] = field(default_factory=list)  # docker: capabilities, such as SYS_NICE
     table: str | None = None  # replay: CSV of measured rows
     time_scale: float = 0.0  # replay: real seconds for a recorded second

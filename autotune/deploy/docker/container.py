@@ -34,8 +34,8 @@ PASSED = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_ENDPOINT", "HF_HUB_OFFLINE",
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
 SECRET = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 
-# Where engines and their libraries keep what they compile. Source: vLLM 0.33.0 envs.py; PyTorch 2.9
-# torch/_inductor/runtime/cache_dir_utils.py; Triton 3.5 knobs.py; FlashInfer 0.4 jit/env.py.
+# Where engines and their libraries keep what they compile. Source: VLLM_CACHE_ROOT, engine-facts section 4;
+# the others are the variables of PyTorch's inductor, Triton and FlashInfer, as public deployments set them.
 COMPILE_CACHES = {
     "VLLM_CACHE_ROOT": "vllm",
     "TORCHINDUCTOR_CACHE_DIR": "inductor",
@@ -73,7 +73,7 @@ def specification(order: Order, identity: Identity) -> dict[str, Any]:
         "ipc_mode": config.runtime.ipc,
         "init": True,  # reaps what an engine's children leave, and passes SIGTERM on
         "cap_add": list(config.deploy.cap_add),
-        "ulimits": dict(config.deploy.ulimits),
+        "ulimits": limits(config),
     }
     if config.runtime.ipc != "host":
         options["shm_size"] = int(config.runtime.shm_gib * 2**30)
@@ -84,6 +84,20 @@ def specification(order: Order, identity: Identity) -> dict[str, Any]:
     if device_ids(order):
         options["device_ids"] = device_ids(order)
     return options
+
+
+def limits(config: Config) -> dict[str, int]:
+    """Return `deploy.ulimits` by name.
+
+    Raises: ValueError for one that is not NAME:LIMIT.
+    """
+    found = {}
+    for text in config.deploy.ulimits:
+        name, _, limit = text.partition(":")
+        if not name or not limit.removeprefix("-").isdigit():
+            raise ValueError(f"deploy.ulimits: {text}: must be NAME:LIMIT, such as memlock:-1 (unlimited)")
+        found[name] = int(limit)
+    return found
 
 
 def device_ids(order: Order) -> list[str]:

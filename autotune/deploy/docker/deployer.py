@@ -21,6 +21,7 @@ from autotune.deploy.docker.container import (
     compile_cache,
     hub_cache,
     is_local,
+    limits,
     name_of,
     specification,
 )
@@ -59,7 +60,8 @@ class DockerDeployer:
             return url_problems(config.deploy.url)
         if plan.image not in self._problems_of:
             self._problems_of[plan.image] = _image_problems(plan, config.deploy.pull)
-        return [*self._problems_of[plan.image], *_model_problems(config), *port_problems(config)]
+        own = [*_model_problems(config), *port_problems(config), *_limit_problems(config)]
+        return [*self._problems_of[plan.image], *own]
 
     def start(self, order: Order) -> Server:
         """Create the container, give it its files, and start it.
@@ -165,6 +167,14 @@ def _image_problems(plan: Plan, pull: Pull) -> list[str]:
     other = images.foreign(found, host)
     if other is not None and pull is not Pull.always:
         return [f"image {plan.image} is for {other}, this host is {host}: set runtime.image to one for it"]
+    return []
+
+
+def _limit_problems(config: Config) -> list[str]:
+    try:
+        limits(config)
+    except ValueError as error:
+        return [str(error)]
     return []
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -178,7 +178,7 @@ def test_a_port_that_is_taken(case: Case, dockerd: Dockerd) -> None:
 @pytest.mark.parametrize(
     ("deploy", "kind", "key"),
     [
-        ({"ulimits": {"nofile": 2**31}}, "infrastructure", "deploy.ulimits"),
+        ({"ulimits": [f"nofile:{2**31}"]}, "infrastructure", "deploy.ulimits"),
         ({"cap_add": ["NO_SUCH_THING"]}, "infrastructure", "deploy.cap_add"),
         ({"memory_gib": 0.001}, "infrastructure", "deploy.memory_gib"),
     ],
@@ -291,18 +291,5 @@ def test_a_daemon_that_hangs_does_not_keep_the_sweep(case: Case, dockerd: Docker
 
 def _python(case: Case) -> str:
     """The interpreter in the image."""
-    import sys
-
     assert case.order.plan.image
     return sys.executable
-
-
-def test_the_specification_is_plain_data(case: Case) -> None:
-    """What is created can be read in a file."""
-    from datetime import datetime, timezone
-
-    from autotune.deploy.docker.container import Identity, specification
-
-    now = datetime(2026, 11, 25, tzinfo=timezone.utc)
-    identity = Identity(name="n", owner="1.1", now=now, image_id="sha256:0")
-    json.dumps(specification(case.order, identity))
