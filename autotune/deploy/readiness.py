@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -47,14 +46,12 @@ def await_ready(
 
 
 def new_log(folder: Path) -> Path:
-    """Return the place for the log of an engine about to be started: a cause is never an earlier one's.
+    """Return the place for the log of an engine about to be started; nothing is there: a cause is its own.
 
-    That of an engine before it in the same folder is kept as `engine-1.log`, and so on.
+    The log of an earlier attempt at a trial has been moved away by then (`attempts.clear_for`).
     """
     log = folder / LOG
-    if log.exists():
-        number = next(n for n in itertools.count(1) if not _numbered(log, n).exists())
-        log.rename(_numbered(log, number))
+    log.unlink(missing_ok=True)
     return log
 
 
@@ -65,10 +62,6 @@ def read_log(order: Order) -> str:
         return ""
     with file.open(encoding="utf-8", errors="replace", newline="\n") as log:
         return log.read()  # no universal newlines: a progress bar's carriage returns are no lines
-
-
-def _numbered(log: Path, number: int) -> Path:
-    return log.with_stem(f"{log.stem}-{number}")
 
 
 def _check(order: Order, *, death: Callable[[], TrialError | None], began_s: float) -> None:
