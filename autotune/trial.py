@@ -14,12 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from autotune.benchmark import create_benchmark
-from autotune.benchmark.protocol import MeasureRequest, Progress
+from autotune.benchmark.protocol import Benchmark, MeasureRequest, Progress
 from autotune.benchmark.workload import loads_of, traffic_of
-from autotune.deploy.protocol import Deployer, Order, Ready, Server, Started
+from autotune.deploy.protocol import Deployer, Order, Ready, Server
 from autotune.errors import InfrastructureError, Interrupted, TrialError
 from autotune.records import (
     Candidate,
+    Endpoint,
     Failure,
     Lease,
     Load,
@@ -31,8 +32,14 @@ from autotune.records import (
 from autotune.schema import Config
 from autotune.score.objective import best_result, summarize
 from autotune.track.files import check_disk
-from autotune.track.records import load_record, write_measurements
-from autotune.watch import Limits, Watch, limits_of
+from autotune.track.records import (
+    load_record,
+    measured_record,
+    ready_record,
+    server_record,
+    write_measurements,
+)
+from autotune.watch import Limits, Watch, failure_of, limits_of
 
 Emit = Callable[..., None]
 
@@ -93,7 +100,7 @@ class Trial:
             failure = watch.failure
             status = Status.INTERRUPTED if failure is None else Status.FAILED
         except TrialError as error:
-            status, failure = Status.FAILED, _failure(error)
+            status, failure = Status.FAILED, failure_of(error)
         except InfrastructureError:
             raise
         except Exception as error:  # noqa: BLE001  (a defect of ours ends this trial, not the sweep)
@@ -120,45 +127,37 @@ class Trial:
         )
         if self.cancelled.is_set():
             raise Interrupted
+        chosen = create_benchmark(self.job.config.benchmark)
+        expected = Endpoint(url="", model=self.job.plan.served_model)
         server = self.deployer.start(order)
+        client = server.client(chosen)
         try:
-            self._emit_started(server.started)
+            if server.started is not None:
+                self.emit("server_started", **server_record(server.started))
+            watch.stops(client)
             with watch:
+                client.prepare(self._request(expected, loads_of(self.job.config.workload)[0]))
                 ready = progress.ready = server.ready()
+                watch.serves(None if self.job.config.deploy.url is not None else server.death)
                 progress.notes.extend(ready.notes)
-                self.emit(
-                    "server_ready",
-                    startup_s=ready.startup_s,
-                    phases=dict(ready.phases),
-                    engine_version=ready.engine_version,
-                    simulated=ready.simulated,
-                    image_digest=ready.image_digest,
-                    url=ready.endpoint.url,
-                )
-                self._measure_loads(server, progress, ready=ready, watch=watch)
+                self.emit("server_ready", **ready_record(ready))
+                self._measure_loads(server, progress, client=client, endpoint=ready.endpoint, watch=watch)
         finally:
-            server.stop()
+            try:
+                client.stop()
+            finally:
+                server.stop()
 
-    def _emit_started(self, started: Started | None) -> None:
-        if started is not None:
-            self.emit(
-                "server_started",
-                pid=started.pid,
-                start_ticks=started.start_ticks,
-                boot_id=started.boot_id,
-                scratch=str(started.scratch),
-            )
-
-    def _measure_loads(self, server: Server, progress: _Progress, *, ready: Ready, watch: Watch) -> None:
+    def _measure_loads(
+        self, server: Server, progress: _Progress, *, client: Benchmark, endpoint: Endpoint, watch: Watch
+    ) -> None:
         """Every repeat goes over all loads, so that a drift shows as spread and not as a winner."""
-        client = server.client(create_benchmark(self.job.config.benchmark))
         repeats = 1 if self.deployer.recorded else self.job.config.measure.repeats
         loads = loads_of(self.job.config.workload)
         missing: list[Load] = []
-        watch.stops(client)
         for repeat in range(repeats):
             for load in (load for load in loads if load not in missing):
-                request = self._request(ready, load, repeat=repeat, heard=watch.heard)
+                request = self._request(endpoint, load, repeat=repeat, heard=watch.heard)
                 try:
                     with watch.measuring(load):
                         measurement = client.measure(request)
@@ -171,13 +170,18 @@ class Trial:
                 if died is not None:  # what was measured last was not this engine at work
                     raise died
                 progress.measurements.append(measurement)
-                self._emit_measured(measurement)
+                self.emit("measured", **measured_record(measurement))
         if len(missing) == len(loads):
             raise TrialError("no_row", "the table has no row for any load of this candidate")
         progress.notes.extend(f"{load}: not in the table, left out" for load in missing)
 
     def _request(
-        self, ready: Ready, load: Load, *, repeat: int, heard: Callable[[Progress], None]
+        self,
+        endpoint: Endpoint,
+        load: Load,
+        *,
+        repeat: int = 0,
+        heard: Callable[[Progress], None] = lambda _: None,
     ) -> MeasureRequest:
         def report(progress: Progress) -> None:
             heard(progress)
@@ -192,7 +196,7 @@ class Trial:
             )
 
         return MeasureRequest(
-            endpoint=ready.endpoint,
+            endpoint=endpoint,
             traffic=traffic_of(self.job.config.workload),
             load=load,
             repeat=repeat,
@@ -200,18 +204,6 @@ class Trial:
             on_progress=report,
             timeout_s=self.job.config.benchmark.request_timeout_s,
             cpus=self.lease.client_cpus,
-        )
-
-    def _emit_measured(self, measurement: Measurement) -> None:
-        self.emit(
-            "measured",
-            load=load_record(measurement.load),
-            repeat=measurement.repeat,
-            metrics=dict(measurement.metrics),
-            requests_completed=measurement.requests_completed,
-            requests_failed=measurement.requests_failed,
-            errors=dict(measurement.errors),
-            duration_s=measurement.duration_s,
         )
 
     def _outcome(
@@ -248,7 +240,3 @@ class Trial:
         with contextlib.suppress(OSError):  # the disk may be what failed; that is told by itself
             self.job.folder.mkdir(parents=True, exist_ok=True)
             (self.job.folder / "autotune-error.log").write_text(text)
-
-
-def _failure(error: TrialError) -> Failure:
-    return Failure(kind=error.kind, message=error.message, evidence=error.evidence, advice=error.advice)

@@ -1,4 +1,4 @@
-"""What ends a trial before its time: the sweep's stop, its time-out, an engine that hangs."""
+"""What ends a trial before its time: the sweep's stop, its time-out, an engine that dies or hangs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autotune.benchmark.protocol import Benchmark, Progress
+from autotune.errors import TrialError
 from autotune.failures import last_line
 from autotune.records import Failure, Load
 from autotune.schema import MeasureConfig
@@ -57,6 +58,8 @@ class Watch:
         self._began_s = clock()
         self._signs: _Signs | None = None
         self._client: Benchmark | None = None
+        self._serving = False
+        self._death: Callable[[], TrialError | None] | None = None
         self._guard = threading.Lock()
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._keep_looking, name="watch", daemon=True)
@@ -75,6 +78,10 @@ class Watch:
             late = self.ended.is_set()
         if late:
             client.stop()
+
+    def serves(self, death: Callable[[], TrialError | None] | None) -> None:
+        """Take the engine for ready; `death` is asked ten times a second, None: it must not be."""
+        self._serving, self._death = True, death
 
     @contextmanager
     def measuring(self, load: Load) -> Iterator[None]:
@@ -100,9 +107,11 @@ class Watch:
         if self._stop.is_set():
             self._end(None)
             return
-        failure = self._too_long() or self._stalled()
+        failure = self._died()
+        if failure is None and (failure := self._too_long() or self._stalled()):
+            failure = replace(failure, evidence=self._last_words())
         if failure is not None:
-            self._end(replace(failure, evidence=self._last_words()))
+            self._end(failure)
 
     def _keep_looking(self) -> None:
         while not self.ended.is_set() and not self._closed.wait(POLL_S):
@@ -125,12 +134,17 @@ class Watch:
         except OSError:  # an engine that someone else runs has none here
             return ""
 
+    def _died(self) -> Failure | None:
+        """A client may need long to find out that nobody answers any more: all its requests have to fail."""
+        died = self._death() if self._death is not None else None
+        return None if died is None else failure_of(died)
+
     def _too_long(self) -> Failure | None:
         limit_s = self._limits.trial_s
         if limit_s is None or self._clock() - self._began_s <= limit_s:
             return None
         signs = self._signs
-        doing = "starting its engine" if self._client is None else "measuring"
+        doing = "measuring" if self._serving else "starting its engine"
         where = f" at {signs.load}" if signs is not None else ""
         return Failure(
             kind="trial_timeout",
@@ -154,6 +168,11 @@ class Watch:
             advice=f"read engine.log of the trial; raise measure.stall_timeout_s (now {limit_s:g}) if one "
             "prefill can take that long",
         )
+
+
+def failure_of(error: TrialError) -> Failure:
+    """Return an error as the outcome that it makes."""
+    return Failure(kind=error.kind, message=error.message, evidence=error.evidence, advice=error.advice)
 
 
 def _came(progress: Progress) -> int:

@@ -10,7 +10,7 @@ import pytest
 
 from autotune.benchmark.protocol import MeasureRequest, Progress
 from autotune.deploy.replay import Row, RowClient
-from autotune.errors import Interrupted
+from autotune.errors import Interrupted, TrialError
 from autotune.records import Endpoint, Failure, Load, Mode
 from autotune.watch import Limits, Watch
 from tests.contracts.benchmark import TRAFFIC
@@ -113,6 +113,30 @@ def test_the_whole_trial_has_a_limit(scene: Scene) -> None:
     assert failure is not None
     assert failure.kind == "trial_timeout"
     assert failure.message == "the trial was not done within 1000 s; it was starting its engine"
+
+
+def test_an_engine_that_dies_ends_the_measurement(scene: Scene) -> None:
+    """Its own cause is the failure, however long the client would go on; before it is ready nobody asks."""
+    died: list[TrialError] = []
+    assert scene.at(1) is None
+    scene.watch.serves(lambda: died[0] if died else None)
+    with scene.watch.measuring(LOAD):
+        assert scene.at(2) is None
+        scene.log.write_text("later words\n")
+        died.append(TrialError("cuda_oom", "out of memory", evidence="engine.log:7: why", advice="do"))
+        failure = scene.at(3)
+    assert failure == Failure(
+        kind="cuda_oom", message="out of memory", evidence="engine.log:7: why", advice="do"
+    )
+    assert scene.watch.ended.is_set()
+
+
+def test_what_a_trial_was_doing_is_told(scene: Scene) -> None:
+    """Also of an engine that cannot be asked."""
+    scene.watch.serves(None)
+    failure = scene.at(1001)
+    assert failure is not None
+    assert failure.message.endswith("it was measuring")
 
 
 def test_the_end_of_the_sweep_is_no_failure(scene: Scene) -> None:

@@ -6,7 +6,9 @@ import json
 import os
 import sys
 import threading
-from dataclasses import asdict
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +27,21 @@ class NativeClient:
     def __init__(self) -> None:
         self._stopped = threading.Event()
         self._process: ProcessGroup | None = None
+        self._prepared: _Prepared | None = None
         self._guard = threading.Lock()
+
+    def prepare(self, request: MeasureRequest) -> None:
+        """Start the client: it imports what it needs, builds its requests, and waits for the endpoint."""
+        with self._guard:
+            if not self._stopped.is_set() and self._prepared is None:
+                self._prepared = _start(request)
 
     def measure(self, request: MeasureRequest) -> Measurement:
         """Run the client to its end; nothing of it is left, however it ends."""
-        request.out_dir.mkdir(parents=True, exist_ok=True)
-        load = f"{request.load.mode.value}-{request.load.value:g}-{request.repeat}"
-        out = request.out_dir / f"client-{load}"
-        spec = out.with_name(f"{out.name}.spec.json")
-        spec.write_text(json.dumps(_specification(request, out)))
-        log = out.with_name(f"{out.name}.log")
-        process = self._start(spec, log, request.cpus)
+        prepared = self._take(request)
+        process = prepared.process
         try:
+            prepared.tell(asdict(request.endpoint))
             for line in process.stdout:
                 request.on_progress(_progress(json.loads(line)))
             code = process.wait(GRACE_S)
@@ -46,39 +51,98 @@ class NativeClient:
                 self._process = None  # its id may soon be another's
         if self._stopped.is_set():
             raise Interrupted
+        log = prepared.log
         if code != 0:
             raise TrialError("benchmark_failed", _ended(code), evidence=_last_line(log))
-        for file in (spec, log):
-            file.unlink()
-        return _measurement(request, out)
+        log.unlink()
+        return _measurement(request, prepared.out)
 
     def stop(self) -> None:
-        """End a measure in progress, and refuse later ones."""
+        """End a measure in progress and a client that waits, and refuse later ones."""
         with self._guard:
             self._stopped.set()
             if self._process is not None:
                 self._process.kill()
+            unused, self._prepared = self._prepared, None
+        if unused is not None:
+            unused.discard()
 
-    def _start(self, spec: Path, log: Path, cpus: tuple[int, ...]) -> ProcessGroup:
-        root = str(Path(__file__).resolve().parents[2])
-        path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))
-        argv = [sys.executable, "-m", "autotune.benchmark.client", str(spec)]
+    def _take(self, request: MeasureRequest) -> _Prepared:
+        """The client that was prepared for this very measurement, if it still waits; else a new one."""
         with self._guard:
             if self._stopped.is_set():
                 raise Interrupted
-            env = {**os.environ, "PYTHONPATH": path, **labels(spec.parent)}
-            self._process = ProcessGroup(argv, env=env, log=log, piped=True, cpus=cpus)
-            return self._process
+            found, self._prepared = self._prepared, None
+            if found is not None and not found.fits(request):
+                found.discard()
+                found = None
+            found = found or _start(request)
+            self._process = found.process
+            return found
 
 
-def _specification(request: MeasureRequest, out: Path) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Prepared:
+    """A client that was told what to send and not yet where to; `out` is the stem of its files."""
+
+    process: ProcessGroup
+    out: Path
+    specification: Mapping[str, Any]
+    cpus: tuple[int, ...]
+
+    @property
+    def log(self) -> Path:
+        return _beside(self.out, "log")
+
+    def fits(self, request: MeasureRequest) -> bool:
+        """Whether it waits for such a measurement; the client itself looks at the model."""
+        same = (self.out, self.cpus) == (_out(request), request.cpus)
+        return same and self.specification == _specification(request) and self.process.exit_code() is None
+
+    def tell(self, content: Mapping[str, Any]) -> None:
+        """Send one line; whether it still reads is known by how it ends."""
+        with suppress(BrokenPipeError):
+            self.process.stdin.write(json.dumps(content).encode() + b"\n")
+            self.process.stdin.flush()
+
+    def discard(self) -> None:
+        """End it unused: nothing is left of it."""
+        self.process.kill()
+        self.process.terminate(GRACE_S)
+        self.log.unlink(missing_ok=True)
+
+
+def _start(request: MeasureRequest) -> _Prepared:
+    """Start a client and tell it what to send."""
+    request.out_dir.mkdir(parents=True, exist_ok=True)
+    out = _out(request)
+    root = str(Path(__file__).resolve().parents[2])
+    path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))
+    argv = [sys.executable, "-m", "autotune.benchmark.client"]
+    env = {**os.environ, "PYTHONPATH": path, **labels(request.out_dir)}
+    process = ProcessGroup(argv, env=env, log=_beside(out, "log"), piped=True, cpus=request.cpus)
+    prepared = _Prepared(process=process, out=out, specification=_specification(request), cpus=request.cpus)
+    prepared.tell({**prepared.specification, "model": request.endpoint.model, "out": str(out)})
+    return prepared
+
+
+def _out(request: MeasureRequest) -> Path:
+    load = f"{request.load.mode.value}-{request.load.value:g}-{request.repeat}"
+    return request.out_dir / f"client-{load}"
+
+
+def _beside(out: Path, kind: str) -> Path:
+    """A file of a measurement; loads have points in their names."""
+    return out.with_name(f"{out.name}.{kind}")
+
+
+def _specification(request: MeasureRequest) -> dict[str, Any]:
+    """What is sent, without to whom."""
     return {
-        "endpoint": asdict(request.endpoint),
         "traffic": asdict(request.traffic),
         "load": {"mode": request.load.mode.value, "value": request.load.value},
         "repeat": request.repeat,
         "timeout_s": request.timeout_s,
-        "out": str(out),
     }
 
 
@@ -94,7 +158,7 @@ def _progress(line: dict[str, Any]) -> Progress:
 
 
 def _measurement(request: MeasureRequest, out: Path) -> Measurement:
-    summary_file = out.with_name(f"{out.name}.summary.json")
+    summary_file = _beside(out, "summary.json")
     summary: dict[str, Any] = json.loads(summary_file.read_text())
     summary_file.unlink()
     metrics = summary["metrics"]
@@ -108,7 +172,7 @@ def _measurement(request: MeasureRequest, out: Path) -> Measurement:
         requests_failed=int(metrics["requests_failed"]),
         errors=summary["errors"],
         duration_s=summary["duration_s"],
-        raw=out.with_name(f"{out.name}.requests.json"),
+        raw=_beside(out, "requests.json"),
     )
 
 

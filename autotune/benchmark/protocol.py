@@ -46,7 +46,16 @@ class MeasureRequest:
 
 
 class Benchmark(Protocol):
-    """A load client."""
+    """A load client of one trial: `prepare`, as often `measure` as there are loads and repeats, `stop`."""
+
+    def prepare(self, request: MeasureRequest) -> None:
+        """Do what takes time and needs no engine: processes that only wait, requests that are only built.
+
+        The trial calls it while the engine starts, with its first measurement; of the endpoint only the model
+        is known, as far as it is, and `on_progress` is not called. `measure` works without it as well, and
+        with any other request. Once the engine is ready nothing but a measurement may take its time.
+        """
+        ...
 
     def measure(self, request: MeasureRequest) -> Measurement:
         """Return what was measured.
@@ -56,5 +65,8 @@ class Benchmark(Protocol):
         ...
 
     def stop(self) -> None:
-        """End a measure in progress at once, and refuse later ones; from any thread."""
+        """End a measure in progress and what was prepared, at once, and refuse later ones; from any thread.
+
+        The trial calls it in every path, at the end too.
+        """
         ...

@@ -31,8 +31,7 @@ PHASES: Mapping[str, Mapping[str, Pattern]] = {
         graphs_s=rf"(?P<part>Encoder graph|Graph) capturing finished in {SECONDS} s",
         init_engine_s=rf"init engine \(profile, create kv cache, warmup model\) took {SECONDS} s",
     ),
-    # Source: sglang 0.5.23, read and not run: distributed/bootstrap.py:190,
-    # model_executor/model_runner.py:1374,
+    # Source: sglang 0.5.23, read, not run: distributed/bootstrap.py:190, model_executor/model_runner.py:1374,
     # and cuda_graph_setup.py:697 and 790 in model_executor/model_runner_components.
     "sglang": _texts(
         distributed_s=rf"Init parallel ends\. elapsed={SECONDS} s",

@@ -27,6 +27,8 @@ from autotune.processes import ProcessGroup
 from autotune.records import Candidate, InventoryKind, Plan
 from autotune.schema import Config
 
+ORPHANS_S = 0.5  # between SIGTERM and SIGKILL for children that have lost their parent
+
 NUMBERS_ONLY = {"sglang"}
 """Runtimes that read `CUDA_VISIBLE_DEVICES` as numbers.
 

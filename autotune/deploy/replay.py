@@ -146,6 +146,9 @@ class RowClient:
         self._time_scale = time_scale
         self._stopped = threading.Event()
 
+    def prepare(self, request: MeasureRequest) -> None:
+        """There is nothing to prepare."""
+
     def measure(self, request: MeasureRequest) -> Measurement:
         """Return the recorded measurement.
 

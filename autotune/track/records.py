@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from autotune.deploy.protocol import Ready, Started
 from autotune.failures.retry import kind_of
 from autotune.records import Candidate, Inventory, Lease, Load, Measurement, Memory, Outcome, Plan
 from autotune.schema import Config
@@ -56,6 +57,36 @@ def memory_record(memory: Memory | None) -> dict[str, Any]:
     unknown = Memory(weights_gib=None, kv_cache_gib=None, per_gpu_gib=None, fits=None)
     record = asdict(memory or unknown)
     return {name: round(value, 3) if isinstance(value, float) else value for name, value in record.items()}
+
+
+def server_record(started: Started) -> dict[str, Any]:
+    """Return the fields of `server_started`."""
+    return {**asdict(started), "scratch": str(started.scratch)}
+
+
+def ready_record(ready: Ready) -> dict[str, Any]:
+    """Return the fields of `server_ready`."""
+    return {
+        "startup_s": ready.startup_s,
+        "phases": dict(ready.phases),
+        "engine_version": ready.engine_version,
+        "simulated": ready.simulated,
+        "image_digest": ready.image_digest,
+        "url": ready.endpoint.url,
+    }
+
+
+def measured_record(measurement: Measurement) -> dict[str, Any]:
+    """Return the fields of `measured`."""
+    return {
+        "load": load_record(measurement.load),
+        "repeat": measurement.repeat,
+        "metrics": dict(measurement.metrics),
+        "requests_completed": measurement.requests_completed,
+        "requests_failed": measurement.requests_failed,
+        "errors": dict(measurement.errors),
+        "duration_s": measurement.duration_s,
+    }
 
 
 def finished_record(outcome: Outcome) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from time import perf_counter
 
 from autotune.benchmark.client.connection import Exchange, Pool
 from autotune.benchmark.client.run import LoadRun, Run
-from autotune.records import Endpoint, Load, Mode, Traffic
+from autotune.records import Load, Mode, Traffic
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 REFUSED = b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"
@@ -115,8 +115,8 @@ async def shed() -> Run:
         )
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         load = Load(mode=Mode.CONCURRENCY, value=4)
-        offered = LoadRun(Endpoint(url=url, model="m"), traffic, load, repeat=1, timeout_s=20)
-        return await offered.run(lambda *_: None)
+        offered = LoadRun("m", traffic, load, repeat=1, timeout_s=20)
+        return await offered.run(url, lambda *_: None)
 
 
 def test_an_engine_that_refuses_is_not_flooded_with_filler() -> None:

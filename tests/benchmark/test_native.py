@@ -20,8 +20,9 @@ from autotune.benchmark.native import NativeClient
 from autotune.benchmark.protocol import Benchmark, MeasureRequest, Progress
 from autotune.benchmark.traffic import requests
 from autotune.errors import TrialError
-from autotune.records import Measurement, Mode
+from autotune.records import Load, Measurement, Mode
 from tests.contracts.benchmark import QUICK, Ask, BenchmarkContract, Serve, children
+from tests.shop import until
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -153,17 +154,12 @@ class TestNativeClient(BenchmarkContract):
     def test_a_client_ends_with_whoever_started_it(self, tmp_path: Path, serve: Serve, ask: Ask) -> None:
         """The end of its standard input is enough, in the middle of a request."""
         asked = ask(serve("--ttft-ms", "60000"))
-        spec = tmp_path / "spec.json"
-        spec.write_text(json.dumps(_spec(asked, tmp_path / "client")))
-        process = subprocess.Popen(
-            [sys.executable, "-m", "autotune.benchmark.client", str(spec)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-        )
-        with process:
+        with _alone() as process:
             assert process.stdout is not None
             assert process.stdin is not None
+            for line in (_spec(asked, tmp_path / "client"), asdict(asked.endpoint)):
+                process.stdin.write(json.dumps(line).encode() + b"\n")
+            process.stdin.flush()
             assert json.loads(process.stdout.readline())["phase"] == "warmup"
             process.stdin.close()
             try:
@@ -171,6 +167,82 @@ class TestNativeClient(BenchmarkContract):
             finally:
                 process.kill()
         assert not list(tmp_path.glob("client*"))
+
+    @pytest.mark.parametrize("lines", [0, 1])
+    def test_a_client_that_waits_ends_with_whoever_started_it(
+        self, lines: int, tmp_path: Path, ask: Ask
+    ) -> None:
+        """Before it is told what to send, and before it is told where to."""
+        with _alone() as process:
+            assert process.stdin is not None
+            spec = json.dumps(_spec(ask("http://127.0.0.1:1"), tmp_path / "client")).encode() + b"\n"
+            process.stdin.write(spec * lines)
+            process.stdin.close()
+            try:
+                assert process.wait(20) == 1
+            finally:
+                process.kill()
+        assert not list(tmp_path.glob("client*"))
+
+    def test_what_was_prepared_is_what_measures(self, client: Benchmark, serve: Serve, ask: Ask) -> None:
+        """The process that waited, and a new one for a measurement that nobody had announced."""
+        asked = ask(serve(*QUICK), value=2)
+        before = children()
+        client.prepare(replace(asked, endpoint=replace(asked.endpoint, url="")))
+        [waiting] = children() - before
+        seen: set[int] = set()
+
+        def look(_: Progress) -> None:
+            seen.update(children() - before)
+
+        client.measure(replace(asked, on_progress=look))
+        assert seen == {waiting}
+        client.measure(replace(asked, on_progress=look))
+        assert len(seen) == 2
+
+    @pytest.mark.parametrize(
+        "change", [{"repeat": 2}, {"timeout_s": 7}, {"load": Load(mode=Mode.CONCURRENCY, value=3)}]
+    )
+    def test_what_was_prepared_for_another_measurement_is_not_used(
+        self, change: dict[str, Any], client: Benchmark, serve: Serve, ask: Ask
+    ) -> None:
+        """It ends unused, and nothing of it is left."""
+        asked = ask(serve(*QUICK))
+        before = children()
+        client.prepare(asked)
+        [waiting] = children() - before
+        seen: set[int] = set()
+
+        def look(_: Progress) -> None:
+            seen.update(children() - before)
+
+        measured = client.measure(replace(asked, on_progress=look, **change))
+        assert waiting not in seen
+        assert children() == before
+        assert measured.raw is not None
+        assert list(measured.raw.parent.iterdir()) == [measured.raw]
+
+    def test_a_client_that_died_while_it_waited_is_replaced(
+        self, client: Benchmark, serve: Serve, ask: Ask
+    ) -> None:
+        """Nobody is measured by it, and the trial goes on."""
+        asked = ask(serve(*QUICK))
+        before = children()
+        client.prepare(asked)
+        [waiting] = children() - before
+        os.kill(waiting, signal.SIGKILL)
+        until(lambda: waiting not in children())
+        assert client.measure(asked).requests_completed == 3
+
+
+def _alone() -> subprocess.Popen[bytes]:
+    """A client without its adapter."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "autotune.benchmark.client"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
 
 
 def _raw(measured: Measurement) -> list[dict[str, Any]]:
@@ -190,7 +262,7 @@ def _cores(pid: int) -> set[frozenset[int]]:
 
 def _spec(asked: MeasureRequest, out: Path) -> dict[str, object]:
     return {
-        "endpoint": asdict(asked.endpoint),
+        "model": asked.endpoint.model,
         "traffic": asdict(asked.traffic),
         "load": {"mode": asked.load.mode.value, "value": asked.load.value},
         "repeat": asked.repeat,

@@ -208,6 +208,46 @@ class BenchmarkContract:
         with pytest.raises(Interrupted):
             client.measure(ask(url))
 
+    def test_a_measurement_that_was_prepared_is_like_any_other(
+        self, client: Benchmark, serve: Serve, ask: Ask
+    ) -> None:
+        """Its endpoint is told only when it begins, and the name of the model may be another one then."""
+        asked = ask(serve(*QUICK), value=2)
+        for model in ("known", ""):
+            client.prepare(replace(asked, endpoint=Endpoint(url="", model=model)))
+            measured = client.measure(asked)
+            assert (measured.requests_completed, measured.requests_failed) == (6, 0)
+        client.stop()
+
+    def test_preparing_sends_nothing_and_reports_nothing(self, client: Benchmark, ask: Ask) -> None:
+        """There is no engine yet; twice is harmless."""
+        told: list[Progress] = []
+        with socket.socket() as held:
+            held.bind(("127.0.0.1", 0))
+            held.listen()
+            held.settimeout(1.0)
+            asked = ask(f"http://127.0.0.1:{held.getsockname()[1]}", progress=told.append)
+            client.prepare(asked)
+            client.prepare(asked)
+            with pytest.raises(TimeoutError):
+                held.accept()
+            client.stop()
+        assert told == []
+
+    def test_stop_ends_what_was_prepared(self, client: Benchmark, ask: Ask, tmp_path: Path) -> None:
+        """No process and no file is left, then or later, and stopping twice is harmless."""
+        before = children()
+        asked = ask("http://127.0.0.1:1")
+        client.prepare(asked)
+        client.stop()
+        client.stop()
+        assert children() == before
+        client.prepare(asked)
+        assert children() == before
+        assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+        with pytest.raises(Interrupted):
+            client.measure(asked)
+
     def test_progress_never_falls_back_and_ends_with_the_totals(
         self, client: Benchmark, serve: Serve, ask: Ask
     ) -> None:

@@ -1,7 +1,9 @@
-"""`python -m autotune.benchmark.client SPEC.json`: one repeat at one load.
+"""`python -m autotune.benchmark.client`: one repeat at one load, told by two lines of JSON on standard input.
 
-Progress goes to standard output as JSON lines, the summary to `<out>.summary.json` and one record a request
-to `<out>.requests.json`. It ends when its standard input does: a client never outlives who started it.
+The first line says what to send, so that everything is imported and built when the second one comes: the
+endpoint. Progress goes to standard output as JSON lines, the summary to `<out>.summary.json` and one record
+a request to `<out>.requests.json`. It ends when its standard input does: a client never outlives who
+started it.
 """
 
 from __future__ import annotations
@@ -22,40 +24,36 @@ from autotune.benchmark.metrics import UNFINISHED, RequestRecord, errors_by_kind
 from autotune.records import Endpoint, Load, Mode, Traffic
 
 
-def main(path: Path) -> int:
-    """Run what the file says and write what was measured."""
-    spec: dict[str, Any] = json.loads(path.read_text())
-    load = Load(mode=Mode(spec["load"]["mode"]), value=spec["load"]["value"])
+def main() -> int:
+    """Run what standard input says and write what was measured."""
+    told = sys.stdin.buffer.readline()
+    if not told:
+        return 1
+    spec: dict[str, Any] = json.loads(told)
     gc.disable()  # a collection in the middle would be measured as latency; the process is short
-    run = uvloop.run(_offer(spec, load))
+    prepared = _load_run(spec, spec["model"])
+    told = sys.stdin.buffer.readline()
+    if not told:
+        return 1
+    endpoint = Endpoint(**json.loads(told))
+    if endpoint.model != spec["model"]:  # it was not known, or is another one
+        prepared = _load_run(spec, endpoint.model)
+    run = uvloop.run(_offer(prepared, endpoint.url))
     if run is None:
         return 1
-    records = [_record(sent, run) for sent in run.sent]
-    window_s = run.end_s - run.begin_s
-    first = next((r for r in records if r.error not in {None, UNFINISHED}), None)
-    failed = errors_by_kind(records, phase="warmup" if run.aborted else "measure")
-    summary = {
-        "metrics": {"load": load.value, **summarize(records, window_s=window_s, cpu_s=run.cpu_s)},
-        "errors": failed,
-        "duration_s": window_s,
-        "aborted": run.aborted,
-        "first_error": None if first is None else {"kind": first.error, "detail": first.detail},
-    }
-    _write(spec["out"] + ".requests.json", [asdict(record) for record in records])
-    _write(spec["out"] + ".summary.json", summary)
+    _write_results(spec, run)
     return 0
 
 
-async def _offer(spec: dict[str, Any], load: Load) -> Run | None:
+def _load_run(spec: dict[str, Any], model: str) -> LoadRun:
+    load = Load(mode=Mode(spec["load"]["mode"]), value=spec["load"]["value"])
+    traffic = Traffic(**spec["traffic"])
+    return LoadRun(model, traffic, load, repeat=spec["repeat"], timeout_s=spec["timeout_s"])
+
+
+async def _offer(prepared: LoadRun, url: str) -> Run | None:
     """Offer the load; None if whoever started this process has gone."""
-    run = LoadRun(
-        Endpoint(**spec["endpoint"]),
-        Traffic(**spec["traffic"]),
-        load,
-        repeat=spec["repeat"],
-        timeout_s=spec["timeout_s"],
-    )
-    offered = asyncio.ensure_future(run.run(_report))
+    offered = asyncio.ensure_future(prepared.run(url, _report))
     orphaned = asyncio.ensure_future(_end_of_input())
     await asyncio.wait({offered, orphaned}, return_when=asyncio.FIRST_COMPLETED)
     orphaned.cancel()
@@ -63,6 +61,23 @@ async def _offer(spec: dict[str, Any], load: Load) -> Run | None:
         return offered.result()
     offered.cancel()
     return None
+
+
+def _write_results(spec: dict[str, Any], run: Run) -> None:
+    records = [_record(sent, run) for sent in run.sent]
+    window_s = run.end_s - run.begin_s
+    first = next((r for r in records if r.error not in {None, UNFINISHED}), None)
+    failed = errors_by_kind(records, phase="warmup" if run.aborted else "measure")
+    measured = summarize(records, window_s=window_s, cpu_s=run.cpu_s)
+    summary = {
+        "metrics": {"load": spec["load"]["value"], **measured},
+        "errors": failed,
+        "duration_s": window_s,
+        "aborted": run.aborted,
+        "first_error": None if first is None else {"kind": first.error, "detail": first.detail},
+    }
+    _write(spec["out"] + ".requests.json", [asdict(record) for record in records])
+    _write(spec["out"] + ".summary.json", summary)
 
 
 async def _end_of_input() -> None:
@@ -106,4 +121,4 @@ def _write(path: str, content: object) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(Path(sys.argv[1])))
+    raise SystemExit(main())

@@ -15,7 +15,7 @@ from time import perf_counter, process_time
 
 from autotune.benchmark.client.connection import Exchange, Pool
 from autotune.benchmark.traffic import RequestPlan, measured_count, requests, warmup_count
-from autotune.records import Endpoint, Load, Mode, Traffic
+from autotune.records import Load, Mode, Traffic
 
 PATHS = {"completions": "/v1/completions", "chat": "/v1/chat/completions"}
 PREBUILT = 4096  # bodies made before the first request is sent
@@ -60,15 +60,13 @@ Report = Callable[[State], None]
 
 
 class LoadRun:
-    """One repeat at one load."""
+    """One repeat at one load; its requests are built with it."""
 
-    def __init__(
-        self, endpoint: Endpoint, traffic: Traffic, load: Load, *, repeat: int, timeout_s: float
-    ) -> None:
-        self._endpoint, self._traffic, self._load = endpoint, traffic, load
+    def __init__(self, model: str, traffic: Traffic, load: Load, *, repeat: int, timeout_s: float) -> None:
+        self._model, self._traffic, self._load = model, traffic, load
         self._timeout_s = timeout_s
         self._counts = {"warmup": warmup_count(traffic, load), "measure": measured_count(traffic, load)}
-        self._pool = Pool(endpoint.url, PATHS[traffic.endpoint])
+        self._pool: Pool
         self._queue = self._requests(repeat)
         self._sent: list[Sent] = []
         self._open: dict[int, Exchange] = {}  # by their place in `_sent`
@@ -79,9 +77,10 @@ class LoadRun:
         self._over = asyncio.Event()
         self._aborted = False
 
-    async def run(self, report: Report) -> Run:
+    async def run(self, url: str, report: Report) -> Run:
         """Offer the load until every measured request has ended; `report` is told once a second."""
         closed = self._load.mode is Mode.CONCURRENCY
+        self._pool = Pool(url, PATHS[self._traffic.endpoint])
         await self._pool.warm(int(self._load.value) if closed else 16)
         offer = asyncio.ensure_future(self._closed_loop() if closed else self._open_loop())
         while not self._over.is_set():
@@ -172,7 +171,7 @@ class LoadRun:
     def _body(self, plan: RequestPlan) -> bytes:
         """The request in the OpenAI protocol, streamed, with usage in its last chunk."""
         content: dict[str, object] = {
-            "model": self._endpoint.model,
+            "model": self._model,
             "max_tokens": plan.output_tokens,
             "temperature": 0,
             "stream": True,
