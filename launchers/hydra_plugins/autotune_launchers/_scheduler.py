@@ -181,7 +181,10 @@ class Scheduler:
         """Fail what needs GPUs that were set aside, and what waits too long for GPUs of others."""
         jobs, ready = self._line.jobs(), self._line.ready()
         reasons = self._patience.in_vain(jobs, ready, running=bool(self._running))
-        advice = "free the GPUs, or allow a longer wait, and resume with sweep.retry=no_gpus"
+        advice = (
+            "free the GPUs, or allow a longer wait, and resume with sweep.retry=no_gpus; one that is set aside "
+            "for this sweep is used again under another sweep.name"
+        )
         for number, message in reasons.items():
             self._end(self._line.take(number), Failure(kind="no_gpus", message=message, advice=advice))
 
