@@ -19,6 +19,10 @@ from autotune.trial import Job
 from hydra_plugins.autotune_launchers._line import Line
 from hydra_plugins.autotune_launchers._patience import Patience
 
+NO_GPUS = (
+    "free the GPUs, or allow a longer wait, and resume with sweep.retry=no_gpus; one that is set aside for "
+    "this sweep is used again under another sweep.name"
+)
 POLL_S = 0.2  # how often GPUs that somebody else holds are looked at again
 
 
@@ -181,9 +185,8 @@ class Scheduler:
         """Fail what needs GPUs that were set aside, and what waits too long for GPUs of others."""
         jobs, ready = self._line.jobs(), self._line.ready()
         reasons = self._patience.in_vain(jobs, ready, running=bool(self._running))
-        advice = "free the GPUs, or allow a longer wait, and resume with sweep.retry=no_gpus"
         for number, message in reasons.items():
-            self._end(self._line.take(number), Failure(kind="no_gpus", message=message, advice=advice))
+            self._end(self._line.take(number), Failure(kind="no_gpus", message=message, advice=NO_GPUS))
 
     def _end(self, job: Job, failure: Failure) -> None:
         """Write the end of a trial that waited."""
