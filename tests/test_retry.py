@@ -36,6 +36,7 @@ def test_a_port_that_was_taken_is_no_failure(shop: Shop) -> None:
     assert f"note: trial {number}: attempt 2; attempt 1 failed: port_in_use: " in out
     folder = shop.folder / "outputs" / "s" / f"trial-{number}"
     assert "Address already in use" in (folder / "engine.attempt-1.log").read_text()
+    assert failed["failure"]["evidence"].startswith("engine.attempt-1.log:1: ")
     assert "Address already in use" not in (folder / "engine.log").read_text()
     assert len(json.loads((folder / "measurements.json").read_text())) == 2
     assert shop.left_over() == []

@@ -119,10 +119,13 @@ def started_record(attempt: int, lease: Lease) -> dict[str, Any]:
 
 
 def attempt_record(attempt: int, outcome: Outcome, again_in_s: float) -> dict[str, Any]:
-    """Return the fields of `attempt_failed`."""
+    """Return the fields of `attempt_failed`; its evidence is in the log as the next attempt renames it."""
+    failure = asdict(outcome.failure) if outcome.failure else None
+    if failure is not None:
+        failure["evidence"] = failure["evidence"].replace("engine.log:", f"engine.attempt-{attempt}.log:", 1)
     return {
         "attempt": attempt,
-        "failure": asdict(outcome.failure) if outcome.failure else None,
+        "failure": failure,
         "again_in_s": again_in_s,
         "trial_s": outcome.trial_s,
         "gpu_seconds": outcome.gpu_seconds,
