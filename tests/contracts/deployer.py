@@ -27,6 +27,7 @@ from autotune.records import Lease
 from autotune.schema import config_from
 from tests.shop import until
 
+LEAK_MIB = 8.0  # what allocators may keep; also the bound for a hundred cycles
 OUTCOME_S = 2.0  # from an engine's end until it is told
 
 
@@ -206,6 +207,29 @@ class StartingContract(DeployerContract):
         finally:
             first.stop()
         assert len(urls) == 2
+
+    def test_starting_and_stopping_leaks_nothing(self, case: Case) -> None:
+        """Descriptors and threads are as many after all cycles as after two, and memory is flat.
+
+        `AUTOTUNE_CYCLES` says how many (10).
+        """
+        seen = [_cycle(case) for _ in range(int(os.environ.get("AUTOTUNE_CYCLES", "10")))]
+        assert self.left(case) == []
+        (descriptors, threads, before_mib), (*last, after_mib) = seen[1], seen[-1]
+        assert last == [descriptors, threads]
+        assert after_mib - before_mib < LEAK_MIB
+
+
+def _cycle(case: Case) -> tuple[int, int, float]:
+    """Start, be ready, stop; then what this process holds: descriptors, threads, MiB of memory."""
+    server = case.deployer.start(case.order)
+    try:
+        server.ready()
+    finally:
+        server.stop()
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    mib = pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+    return len(list(Path("/proc/self/fd").iterdir())), threading.active_count(), mib
 
 
 def _end_of(server: Server) -> float:
