@@ -31,9 +31,10 @@ def connect(timeout_s: int | None = TIMEOUT_S) -> DockerClient:
     Raises: DockerException, OSError (those of requests are OSErrors).
     """
     from docker import DockerClient
+    from docker.errors import DockerException
 
-    if where().startswith("unix://"):
-        Path(where().removeprefix("unix://")).stat()  # the SDK leaks a socket where there is no file
+    if where().startswith("unix://") and not Path(where().removeprefix("unix://")).exists():
+        raise DockerException(f"there is no {where()}")  # the SDK would leak a socket
     return DockerClient.from_env(timeout=timeout_s)  # type: ignore[arg-type]  # None: wait for ever
 
 
@@ -48,6 +49,14 @@ def client(timeout_s: int = TIMEOUT_S) -> Iterator[DockerClient]:
         yield opened
     finally:
         opened.close()
+
+
+def is_away(error: Exception) -> bool:
+    """Whether an error means that nobody listens where the daemon should be; a late answer is none."""
+    from docker.errors import DockerException
+    from requests.exceptions import ConnectionError as NoConnection
+
+    return isinstance(error, NoConnection) or type(error) is DockerException
 
 
 def silence(error: Exception) -> str:

@@ -129,24 +129,25 @@ class Trial:
             raise Interrupted
         chosen = create_benchmark(self.job.config.benchmark)
         expected = Endpoint(url="", model=self.job.plan.served_model)
-        server = self.deployer.start(order)
-        client = server.client(chosen)
-        try:
-            if server.started is not None:
-                self.emit("server_started", **server_record(server.started))
-            watch.stops(client)
-            with watch:
+        with watch:
+            server = self.deployer.start(order)
+            client = server.client(chosen)
+            try:
+                if server.started is not None:
+                    self.emit("server_started", **server_record(server.started))
+                watch.stops(client)
                 client.prepare(self._request(expected, loads_of(self.job.config.workload)[0]))
                 ready = progress.ready = server.ready()
                 watch.serves(None if self.job.config.deploy.url is not None else server.death)
                 progress.notes.extend(ready.notes)
                 self.emit("server_ready", **ready_record(ready))
                 self._measure_loads(server, progress, client=client, endpoint=ready.endpoint, watch=watch)
-        finally:
-            try:
-                client.stop()
             finally:
-                server.stop()
+                watch.close()
+                try:
+                    client.stop()
+                finally:
+                    server.stop()
 
     def _measure_loads(
         self, server: Server, progress: _Progress, *, client: Benchmark, endpoint: Endpoint, watch: Watch

@@ -68,6 +68,10 @@ class Watch:
         self._thread.start()
 
     def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Look no more: what happens from now on is the trial's own doing."""
         self._closed.set()
         self._thread.join()
 

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 
 from docker.errors import DockerException
+from requests.exceptions import RequestException
+from urllib3.exceptions import HTTPError
 
 from autotune import daemon
 from autotune.errors import TrialError
@@ -86,7 +88,7 @@ COMPLAINTS: tuple[Complaint, ...] = (
     Complaint(
         kind="image_missing",
         pattern=r"no such image|manifest .*(unknown|not found)|pull access denied|repository does not exist"
-        r"|unauthorized|denied: |not found: manifest",
+        r"|unauthorized|(?<!permission )denied: |not found: manifest",
         cause="there is no such image, or no right to pull it",
         advice="check runtime.image; docker login, if the registry asks for it",
     ),
@@ -107,7 +109,10 @@ def failure_of(error: Exception, doing: str) -> TrialError:
             return TrialError(
                 each.kind, f"{doing}: {each.cause}", evidence=f"docker: {text[:300]}", advice=each.advice
             )
-    away = isinstance(error, OSError) or type(error) is DockerException  # as it comes without an answer
-    cause = daemon.silence(error) if away else "the Docker daemon refused"
-    advice = "start the daemon again" if away else "read the daemon's log"
+    if isinstance(error, (RequestException, HTTPError)) or type(error) is DockerException:
+        cause, advice = daemon.silence(error), "start the daemon again"
+    elif isinstance(error, OSError):  # this host's, not the daemon's
+        cause, advice = f"{error.strerror or error}", "look at the file that the evidence names"
+    else:
+        cause, advice = "the Docker daemon refused", "read the daemon's log"
     return TrialError("infrastructure", f"{doing}: {cause}", evidence=f"docker: {text[:300]}", advice=advice)

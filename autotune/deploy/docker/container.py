@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ SWEEP = "autotune.sweep"
 """Label: the sweep's folder, absolute."""
 OWNER = "autotune.owner"
 """Label: the controller, as `process_table.identity` gives it."""
+HOST = "autotune.host"
+"""Label: the host of the controller, on which paths and process ids mean something."""
 STARTED = "autotune.started"
 """Label: when the container was created, UTC."""
 STAND_IN = "autotune.simulated"
@@ -50,8 +53,14 @@ class Identity:
 
     name: str
     owner: str
+    host: str
     now: datetime
     image_id: str
+
+
+def host() -> str:
+    """Return the name of this host; in a container that of the container."""
+    return platform.node()
 
 
 def specification(order: Order, identity: Identity) -> dict[str, Any]:
@@ -137,6 +146,7 @@ def labels(order: Order, identity: Identity) -> dict[str, str]:
         SWEEP: str(folder.parent),
         TRIAL: str(folder),
         OWNER: identity.owner,
+        HOST: identity.host,
         STARTED: identity.now.strftime("%Y-%m-%dT%H:%M:%SZ"),
         GPUS: ",".join(gpu.uuid for gpu in order.lease.gpus) if detected else "",
     }

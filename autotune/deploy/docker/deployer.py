@@ -19,6 +19,7 @@ from autotune.deploy.docker.container import (
     INSIDE,
     Identity,
     compile_cache,
+    host,
     hub_cache,
     is_local,
     limits,
@@ -26,7 +27,7 @@ from autotune.deploy.docker.container import (
     specification,
 )
 from autotune.deploy.docker.image import Image
-from autotune.deploy.docker.operations import end, write_files
+from autotune.deploy.docker.operations import remove, write_files
 from autotune.deploy.docker.server import ContainerServer
 from autotune.deploy.elsewhere import ForeignServer, url_problems
 from autotune.deploy.process import port_problems
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from docker import DockerClient
 
 NAMES = 3  # attempts at a name that nobody has
-REMOVE_GRACE_S = 1.0  # of a container that was not started as a whole
 
 
 class DockerDeployer:
@@ -70,7 +70,6 @@ class DockerDeployer:
         """
         if order.config.deploy.url is not None:
             return ForeignServer(order)
-        order.folder.mkdir(parents=True, exist_ok=True)
         try:
             client = daemon.connect(self._timeout_s)
         except (DockerException, OSError) as error:
@@ -79,54 +78,62 @@ class DockerDeployer:
             found = images.fetch(
                 client, order.plan.image, order.config.deploy.pull, tell=order.tell, cancelled=order.cancelled
             )
-            new_log(order.folder)
-            return ContainerServer(order, client, _run(client, order, found), found)
+            return _run(client, order, found)
         except BaseException:
             client.close()
             raise
 
 
-def _run(client: DockerClient, order: Order, image: Image) -> str:
-    """Return the id of a container that was started.
+def _run(client: DockerClient, order: Order, image: Image) -> Server:
+    """Return a container that was started.
 
     Raises: TrialError; the container is gone then.
     """
-    try:
-        container_id = _create(client, order, image)
-    except (DockerException, OSError) as error:
-        raise failure_of(error, "creating the container") from error
+    name, container_id = _create(client, order, image)
     try:
         write_files(client, container_id, order.plan.files, str(INSIDE))
         client.api.start(container_id)
+        return ContainerServer(order, client, container_id, image)
     except BaseException as error:
-        try:
-            end(client, container_id, REMOVE_GRACE_S)
-        except (DockerException, OSError) as second:
-            order.tell(f"container {container_id[:12]} is left: docker rm -f {container_id[:12]} ({second})")
+        _forget(client, order, name)
         if isinstance(error, (DockerException, OSError)):
             raise failure_of(error, "starting the container") from error
         raise
-    return container_id
 
 
-def _create(client: DockerClient, order: Order, image: Image) -> str:
-    """Raises: DockerException, OSError."""
+def _create(client: DockerClient, order: Order, image: Image) -> tuple[str, str]:
+    """Return name and id of a container; by its id the image is the one that was found.
+
+    Raises: TrialError; the container is gone then, also one whose making was not heard of.
+    """
     for left in reversed(range(NAMES)):
         identity = Identity(
             name=name_of(order, uuid.uuid4().hex[:6]),
             owner=process_table.identity(os.getpid()),
+            host=host(),
             now=datetime.now(timezone.utc),
             image_id=image.id,
         )
         _make_folders(order, identity)
         try:
-            made = client.containers.create(order.plan.image, **arguments(specification(order, identity)))
-        except APIError as error:
-            if left and error.status_code == 409:  # the name is taken
+            made = client.containers.create(image.id, **arguments(specification(order, identity)))
+        except (DockerException, OSError) as error:
+            taken = isinstance(error, APIError) and error.status_code == 409
+            if left and taken:
                 continue
-            raise
-        return str(made.id)
+            if not taken:
+                _forget(client, order, identity.name)
+            raise failure_of(error, "creating the container") from error
+        return identity.name, str(made.id)
     raise TrialError("infrastructure", "no name for the container was free")
+
+
+def _forget(client: DockerClient, order: Order, name: str) -> None:
+    """Remove what there may be of a container; if that cannot be done, its user is told."""
+    try:
+        remove(client, name)
+    except (DockerException, OSError) as error:
+        order.tell(f"container {name} may be left: docker rm -f {name} ({error})")
 
 
 def arguments(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -143,30 +150,45 @@ def arguments(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _make_folders(order: Order, identity: Identity) -> None:
-    """Make what would else be made by the daemon, for root: the caches.
+    """Make what would else be made by the daemon, for root: the caches; and the trial's own folder.
 
-    Raises: OSError.
+    Raises: TrialError `infrastructure`.
     """
+    folders = [order.folder]
     if not is_local(order.config):
-        hub_cache(order.config, order.env).mkdir(parents=True, exist_ok=True)
+        folders.append(hub_cache(order.config, order.env))
     if order.config.deploy.compile_cache:
-        compile_cache(order, identity).mkdir(parents=True, exist_ok=True)
+        folders.append(compile_cache(order, identity))
+    for folder in folders:
+        _make(folder)
+    new_log(order.folder)
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TrialError(
+            "infrastructure",
+            f"{folder} cannot be made: {error.strerror}",
+            advice="check deploy.hub_cache, HF_HOME, and AUTOTUNE_CACHE for what is compiled",
+        ) from error
 
 
 def _image_problems(plan: Plan, pull: Pull) -> list[str]:
     try:
         with daemon.client() as client:
             found = images.find(client, plan.image)
-            host = str(client.info().get("Architecture", ""))
+            machine = str(client.info().get("Architecture", ""))
     except (DockerException, OSError) as error:
         instead = "or choose deploy=process (a local program) or deploy=simulated"
         return [f"deploy=docker: {daemon.silence(error)}; {instead}"]
     if found is None:
         pulling = f"docker pull {plan.image}, or deploy.pull=missing"
         return [] if pull is not Pull.never else [f"image {plan.image} is not on this host: {pulling}"]
-    other = images.foreign(found, host)
+    other = images.foreign(found, machine)
     if other is not None and pull is not Pull.always:
-        return [f"image {plan.image} is for {other}, this host is {host}: set runtime.image to one for it"]
+        return [f"image {plan.image} is for {other}, this host is {machine}: set runtime.image to one for it"]
     return []
 
 

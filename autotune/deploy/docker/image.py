@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import queue
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from docker.errors import DockerException, ImageNotFound
+from urllib3.exceptions import HTTPError
 
+from autotune import daemon
 from autotune.deploy.docker.complaints import failure_of
 from autotune.deploy.docker.container import STAND_IN
 from autotune.errors import Interrupted, TrialError
@@ -19,6 +23,7 @@ from autotune.schema import Pull
 if TYPE_CHECKING:
     from docker import DockerClient
 
+POLL_S = 0.2  # how late a cancellation is seen
 TELL_S = 10.0  # between two lines of progress
 # The same processor under the names of Go, which images use, and of the kernel, which daemons tell.
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -48,7 +53,7 @@ def find(client: DockerClient, name: str) -> Image | None:
         return None
     return Image(
         id=found["Id"],
-        digest=next(iter(found.get("RepoDigests") or []), found["Id"]),
+        digest=_digest(name, found.get("RepoDigests") or [], found["Id"]),
         architecture=found.get("Architecture", ""),
         stand_in=((found.get("Config") or {}).get("Labels") or {}).get(STAND_IN) == "true",
     )
@@ -66,16 +71,21 @@ def fetch(
 
     Raises: TrialError `image_missing` or `infrastructure`, Interrupted.
     """
+    lock = _pulling[name]
+    while not lock.acquire(timeout=POLL_S):
+        if cancelled.is_set():
+            raise Interrupted
     try:
-        with _pulling[name]:
+        image = find(client, name)
+        wanted = image is None if pull is Pull.missing else pull is Pull.always and name not in _pulled
+        if wanted:
+            _pull(name, tell=tell, cancelled=cancelled)
+            _pulled.add(name)
             image = find(client, name)
-            wanted = pull is Pull.always or (pull is Pull.missing and image is None)
-            if wanted and name not in _pulled:
-                _pull(client, name, tell=tell, cancelled=cancelled)
-                _pulled.add(name)
-                image = find(client, name)
     except (DockerException, OSError) as error:
         raise failure_of(error, f"image {name}") from error
+    finally:
+        lock.release()
     if image is None:
         raise TrialError(
             "image_missing",
@@ -85,22 +95,32 @@ def fetch(
     return image
 
 
+def _digest(name: str, told: Sequence[str], image_id: str) -> str:
+    """What names the content in the registry of this name; an image from nowhere has its id only."""
+    repository = name.partition("@")[0]
+    repository = repository.rpartition(":")[0] if ":" in repository.rpartition("/")[2] else repository
+    return next((digest for digest in told if digest.partition("@")[0] == repository), image_id)
+
+
 def foreign(image: Image, host: str) -> str | None:
     """Return the image's architecture if it is not that of the host, as its daemon tells it."""
     same = image.architecture in {"", host, ARCHITECTURES.get(host)}
     return None if same else image.architecture
 
 
-def _pull(
-    client: DockerClient, name: str, *, tell: Callable[[str], None], cancelled: threading.Event
-) -> None:
-    """Raises: DockerException, OSError, TrialError `image_missing`, Interrupted."""
+def _pull(name: str, *, tell: Callable[[str], None], cancelled: threading.Event) -> None:
+    """Pull in a thread of its own: a registry may be silent for long, and a Ctrl-C must not wait for it.
+
+    Raises: TrialError `image_missing` or `infrastructure`, Interrupted.
+    """
     tell(f"pulling {name}")
+    lines: queue.SimpleQueue[Mapping[str, Any] | Exception | None] = queue.SimpleQueue()
+    threading.Thread(target=_read_pull, args=(name, lines), name="pull", daemon=True).start()
     layers: dict[str, tuple[int, int]] = {}
     told_s = time.monotonic()
-    for line in client.api.pull(name, tag=None if _tagged(name) else "latest", stream=True, decode=True):
-        if cancelled.is_set():
-            raise Interrupted
+    while (line := _next_of(lines, cancelled)) is not None:
+        if isinstance(line, Exception):
+            raise failure_of(line, f"pulling {name}") from line
         if "error" in line:
             raise failure_of(RuntimeError(line["error"]), f"pulling {name}")
         detail = line.get("progressDetail") or {}
@@ -110,6 +130,30 @@ def _pull(
             told_s = time.monotonic()
             tell(f"pulling {name}: {_progress(layers)}")
     tell(f"pulled {name}")
+
+
+def _read_pull(name: str, lines: queue.SimpleQueue[Mapping[str, Any] | Exception | None]) -> None:
+    """Hand on what the daemon says of a pull, then None; or what broke it off."""
+    try:
+        with daemon.client() as client:
+            tag = None if _tagged(name) else "latest"
+            for line in client.api.pull(name, tag=tag, stream=True, decode=True):
+                lines.put(line)
+    except (DockerException, OSError, HTTPError) as error:
+        lines.put(error)
+    else:
+        lines.put(None)
+
+
+def _next_of(
+    lines: queue.SimpleQueue[Mapping[str, Any] | Exception | None], cancelled: threading.Event
+) -> Mapping[str, Any] | Exception | None:
+    """The next line. Raises: Interrupted."""
+    while True:
+        if cancelled.is_set():
+            raise Interrupted
+        with contextlib.suppress(queue.Empty):
+            return lines.get(timeout=POLL_S)
 
 
 def _tagged(name: str) -> bool:

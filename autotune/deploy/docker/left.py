@@ -10,8 +10,9 @@ from pathlib import Path
 from docker.errors import DockerException
 
 from autotune import daemon
-from autotune.deploy.docker.container import OWNER, STARTED, SWEEP, TRIAL
+from autotune.deploy.docker.container import HOST, OWNER, STARTED, SWEEP, TRIAL, host
 from autotune.deploy.docker.operations import end
+from autotune.deploy.docker.operations import remove as remove_container
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,12 +27,12 @@ class Container:
 
 
 def labelled() -> list[Container]:
-    """Return the containers of all sweeps.
+    """Return the containers of all sweeps of this host: controllers elsewhere may use the same daemon.
 
     Raises: DockerException, OSError where no daemon answers.
     """
     with daemon.client() as client:
-        found = client.api.containers(all=True, filters={"label": [SWEEP, TRIAL]})
+        found = client.api.containers(all=True, filters={"label": [TRIAL, f"{HOST}={host()}"]})
     return [
         Container(
             id=each["Id"],
@@ -52,6 +53,7 @@ def remove(containers: Sequence[Container], grace_s: float) -> list[Container]:
         for each in containers:
             with contextlib.suppress(DockerException, OSError):
                 end(client, each.id, grace_s)
+                remove_container(client, each.id)
         there = {each["Id"] for each in client.api.containers(all=True, filters={"label": SWEEP})}
         return [each for each in containers if each.id in there]
     return list(containers)

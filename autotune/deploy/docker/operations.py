@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import tarfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,34 +15,29 @@ if TYPE_CHECKING:
     from docker import DockerClient
 
 
-def end(
-    client: DockerClient,
-    container_id: str,
-    grace_s: float,
-    *,
-    keep: Callable[[Iterator[bytes]], None] | None = None,
-) -> None:
-    """End a container and remove it, also one that never started; one that is gone is fine.
-
-    `keep` gets its whole log before that is gone.
+def end(client: DockerClient, container_id: str, grace_s: float) -> None:
+    """Ask a container to end, SIGKILL coming `grace_s` after SIGTERM; one that is gone is fine.
 
     Raises: DockerException, OSError.
     """
-    with contextlib.suppress(NotFound):
-        try:
-            client.api.stop(container_id, timeout=max(int(grace_s), 1))
-        except NotFound:
+    try:
+        client.api.stop(container_id, timeout=max(int(grace_s), 1))
+    except (APIError, ReadTimeout):  # gone, or slow: SIGKILL comes with the removal
+        return
+
+
+def remove(client: DockerClient, container: str) -> None:
+    """Remove a container by id or name, also one that runs or never started; one that is gone is fine.
+
+    Raises: DockerException, OSError.
+    """
+    try:
+        client.api.remove_container(container, force=True, v=True)
+    except NotFound:
+        return
+    except APIError as error:
+        if error.status_code != 409:  # somebody else removes it already
             raise
-        except (APIError, ReadTimeout):  # SIGKILL comes with the removal
-            pass
-        if keep is not None:
-            with contextlib.suppress(APIError):  # a log driver that cannot be read: what was followed stays
-                keep(client.api.logs(container_id, stream=True))
-        try:
-            client.api.remove_container(container_id, force=True, v=True)
-        except APIError as error:
-            if error.status_code != 409:  # somebody else removes it already
-                raise
 
 
 def write_files(client: DockerClient, container_id: str, files: Mapping[str, str], place: str) -> None:

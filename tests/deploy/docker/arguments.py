@@ -49,7 +49,11 @@ def golden(name: str, folder: Path) -> str:
     )
     now = datetime(2026, 11, 25, tzinfo=timezone.utc)
     identity = Identity(
-        name="autotune-sweep-trial-3-0a1b2c", owner="4711.99", now=now, image_id="sha256:0123456789ab"
+        name="autotune-sweep-trial-3-0a1b2c",
+        owner="4711.99",
+        host="node-1",
+        now=now,
+        image_id="sha256:0123456789ab",
     )
     text = json.dumps(specification(order, identity), indent=1)
     places = {str(folder): "FOLDER", os.environ["AUTOTUNE_CACHE"]: "CACHE", str(Path.home()): "HOME"}

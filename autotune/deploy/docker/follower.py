@@ -1,0 +1,151 @@
+"""Follows one container in a thread: its log into a file while it runs, and how it ended."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from docker.errors import APIError, DockerException, NotFound
+
+from autotune import daemon
+from autotune.deploy.docker.container import PROXIES, SECRET
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+PATIENCE_S = 20.0  # how long a daemon that went away may take to come back
+POLL_S = 0.2
+ENDED = frozenset({"exited", "dead"})
+
+
+class Follower:
+    """What is known of a container that runs; `secrets` of `env` are stars in `log`.
+
+    Once `ended` is set: `state` is the container's last one (None: it is gone, or the daemon is), `away`
+    says that the daemon went away and the container did not outlive that, `lost` why nothing more is known.
+    """
+
+    def __init__(self, client: DockerClient, container_id: str, *, log: Path, env: Mapping[str, str]) -> None:
+        self.ended = threading.Event()
+        self.state: Mapping[str, Any] | None = None
+        self.away = False
+        self.lost: Exception | None = None
+        self._client, self._id, self._log = client, container_id, log
+        self._secrets = secrets_of(env)
+        self._left_alone = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name=f"log-{container_id[:12]}", daemon=True)
+        self._thread.start()
+
+    def leave(self, timeout_s: float) -> None:
+        """Wait until the end was seen; give up after `timeout_s`."""
+        self._left_alone.set()
+        self._thread.join(timeout_s)
+
+    def _follow(self) -> None:
+        try:
+            while True:
+                whole = self._copy()
+                self.state, unanswered = self._settled()
+                self.away = self.away or unanswered or not whole
+                if self.state["Status"] in ENDED or self._left_alone.is_set():
+                    if not whole:
+                        self._copy()
+                    return
+                self.away = False  # it has outlived that: its log is followed anew
+        except (DockerException, OSError) as error:
+            self.lost = error
+        finally:
+            self.ended.set()
+
+    def _copy(self) -> bool:
+        """Write the log from its beginning until the container ends; return whether that was all of it.
+
+        What cannot be written or read at all ends the copy, not the engine.
+        """
+        with contextlib.ExitStack() as opened:
+            try:
+                waiting = opened.enter_context(contextlib.closing(daemon.connect(None)))
+                chunks = waiting.api.logs(self._id, stream=True, follow=True)
+            except APIError:  # gone, or a log driver that cannot be read
+                return True
+            except (DockerException, OSError):
+                return False
+            try:
+                sink = opened.enter_context(self._log.open("wb", buffering=0))
+            except OSError:
+                return True
+            stars = Redactor(self._secrets)
+            while True:
+                try:
+                    chunk = next(chunks, None)
+                except (DockerException, OSError):
+                    return False
+                try:
+                    sink.write(stars.rest() if chunk is None else stars.feed(chunk))
+                except OSError:
+                    return True
+                if chunk is None:
+                    return True
+
+    def _settled(self) -> tuple[Mapping[str, Any], bool]:
+        """The container's state once the daemon knows it, and whether nobody listened there meanwhile.
+
+        After a log that came to its end this is the end of the container; else it may run on.
+        Raises: DockerException, OSError if the daemon stays away, or the container is gone.
+        """
+        unanswered, deadline = False, time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                state: Mapping[str, Any] = self._client.api.inspect_container(self._id)["State"]
+            except NotFound:
+                raise
+            except (DockerException, OSError) as error:
+                if self._left_alone.is_set() or time.monotonic() > deadline:
+                    raise
+                unanswered = unanswered or daemon.is_away(error)
+            else:
+                if state["Status"] in ENDED or unanswered or self._left_alone.is_set():
+                    return state, unanswered
+                if time.monotonic() > deadline:  # the log ended, the container did not
+                    return state, unanswered
+            self._left_alone.wait(POLL_S)
+
+
+class Redactor:
+    """Replaces secrets by stars in a stream of pieces, also one that is cut in two."""
+
+    def __init__(self, secrets: tuple[bytes, ...]) -> None:
+        self._secrets = secrets
+        self._kept = b""
+
+    def feed(self, piece: bytes) -> bytes:
+        """Return what can be shown by now: all but what may be the beginning of a secret."""
+        text = self._kept + piece
+        for secret in self._secrets:
+            text = text.replace(secret, b"***")
+        keep = max((_overlap(text, secret) for secret in self._secrets), default=0)
+        self._kept = text[len(text) - keep :]
+        return text[: len(text) - keep]
+
+    def rest(self) -> bytes:
+        """Return what was kept back, which no secret followed."""
+        rest, self._kept = self._kept, b""
+        return rest
+
+
+def secrets_of(env: Mapping[str, str]) -> tuple[bytes, ...]:
+    """Return what no log may show: tokens, and passwords of proxies."""
+    tokens = [env.get(name, "") for name in SECRET]
+    passwords = [urlsplit(env.get(name, "")).password or "" for name in PROXIES]
+    return tuple(text.encode() for text in dict.fromkeys([*tokens, *passwords]) if text)
+
+
+def _overlap(text: bytes, secret: bytes) -> int:
+    """The length of the longest end of `text` that a secret begins with."""
+    sizes = range(min(len(text), len(secret) - 1), 0, -1)
+    return next((size for size in sizes if text.endswith(secret[:size])), 0)
