@@ -27,51 +27,6 @@ PASSED_ON = (
 )
 """Flags that Hydra answers by itself."""
 
-HELP = """\
-usage: python -m autotune [-m] [--config-dir DIR] [OVERRIDE ...]
-       python -m autotune plan [-m] [--all] [--diff] [--json] [OVERRIDE ...]
-       python -m autotune doctor [--interference [--pairs N]] [OVERRIDE ...]
-       python -m autotune ui [--port N] [tracking.uri=URI]
-       python -m autotune reap [--yes] [outputs/SWEEP ...]
-
-autotune finds the inference-engine configuration that serves best, and proves it.
-
-  python -m autotune OVERRIDE...         one trial
-  python -m autotune -m OVERRIDE...      a sweep: comma-separated values span the grid
-  python -m autotune plan [-m] ...       what would run, and why the rest would not; starts nothing
-  python -m autotune doctor              what is found here, and the fix for each thing missing
-  python -m autotune ui                  the MLflow UI on the right store
-  python -m autotune reap                what sweeps that were killed left running, listed
-
-options:
-  -m, --multirun      sweep
-  --config-dir DIR    a folder with your own presets, laid out like the groups below
-  --config-name NAME  another root configuration than `config`
-  --all, --diff       plan: every candidate; only the arguments that differ between them
-  --json              plan: JSON on standard output
-  --interference      doctor: measure one configuration alone and beside copies of itself: what
-                      neighbours cost, and whether launcher.exclusive=true is worth its time
-  --pairs N           doctor: so many measurements alone and beside (5; at least 3)
-  --yes               reap: end what is listed
-  --cfg job           show the composed configuration instead of running
-  --hydra-help        Hydra's own options
-  -h, --help          this text
-
-Without a GPU, Docker, a model or an account:
-  python -m autotune -m runtime=vllm,sglang parallel=tp2,tp4 deploy=simulated gpus=h100_8x \\
-      model=llama3_1_8b workload=demo
-
-An OVERRIDE is GROUP=PRESET or KEY=VALUE:
-{groups}
-
-Often used keys: runtime.version, runtime.args.NAME (an engine argument, with underscores),
-runtime.env.NAME, model.path, workload.loads, workload.input_tokens, workload.output_tokens,
-deploy.url (measure a running engine), measure.repeats, launcher.max_parallel, sweep.name,
-sweep.resume=true (continue the sweep of that name, also after a kill -9), tracking.uri.
-
-exit status: 0 finished (failed trials are results), 1 no trial succeeded, 2 wrong configuration and
-nothing started, 130 interrupted."""
-
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
@@ -93,6 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _dispatch(words: list[str]) -> int:
     if any(word in {"-h", "--help"} for word in words):
+        from autotune.usage import help_text
+
         print(help_text())  # noqa: T201
         return 0
     if words and words[0] in COMMANDS:
@@ -109,20 +66,6 @@ def complain(problems: Sequence[str]) -> int:
     lines = [f"error: {problems[0]}", *(f"       {problem}" for problem in problems[1:])]
     print("\n".join(lines), file=sys.stderr)  # noqa: T201
     return 2
-
-
-def help_text() -> str:
-    """Return the help, with the presets that are there; without importing Hydra."""
-    from autotune.places import conf_dir
-
-    folders = sorted(path for path in conf_dir().iterdir() if path.is_dir())
-    inner = [path for folder in folders for path in sorted(folder.iterdir()) if path.is_dir()]
-    groups = [
-        f"  {folder.relative_to(conf_dir())!s:<12} "
-        + ", ".join(sorted(preset.stem for preset in folder.glob("*.yaml")))
-        for folder in (*folders, *inner)
-    ]
-    return HELP.format(groups="\n".join(groups))
 
 
 def _experiment_parser() -> _Parser:
@@ -226,7 +169,28 @@ def _reap(words: list[str]) -> int:
     return run_reap([Path(name) for name in folders], end=known.yes)
 
 
-COMMANDS = {"plan": _plan, "doctor": _doctor, "ui": _ui, "reap": _reap}
+def _logs(words: list[str]) -> int:
+    from autotune.logs import LINES, run_logs
+
+    parser = _Parser(prog="python -m autotune logs", add_help=False, allow_abbrev=False)
+    parser.add_argument("--trial", type=_count)
+    parser.add_argument("--lines", type=_count, default=LINES)
+    parser.add_argument("--follow", action="store_true")
+    known, sweeps = _split(parser, words)
+    if len(sweeps) > 1:
+        return complain([f"logs takes one sweep, not {shlex.join(sweeps)}"])
+    sweep = sweeps[0] if sweeps else None
+    return run_logs(sweep, trial=known.trial, lines=known.lines, follow=known.follow)
+
+
+def _count(text: str) -> int:
+    """Return a whole number from 0 on. Raises: argparse.ArgumentTypeError."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text}: must be a whole number from 0 on")
+    return int(text)
+
+
+COMMANDS = {"plan": _plan, "doctor": _doctor, "ui": _ui, "logs": _logs, "reap": _reap}
 
 
 def _unknown_command(word: str) -> int:

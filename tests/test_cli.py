@@ -51,7 +51,7 @@ def taken_port() -> Iterator[int]:
         pytest.param(["objective.load=7"], "objective.load=7: must be best, lowest, highest or one of 1, 4", id="load not measured"),
         pytest.param(["parallel.tp=16"], "needs 16 GPUs: needs 2 nodes; the inventory has 1", id="more GPUs than there are"),
         pytest.param(["parallel=tp2,tp4"], "several values need a sweep", id="sweep without -m"),
-        pytest.param(["runtime"], "neither a command (plan, doctor, ui, reap) nor an override", id="a bare word"),
+        pytest.param(["runtime"], "neither a command (plan, doctor, ui, logs, reap) nor an override", id="a bare word"),
         pytest.param(["runtime=[", "x"], "runtime=[: cannot be read", id="broken syntax"),
         pytest.param(["runtime.args.max_num_sqs=1"], "did you mean max_num_seqs?", id="misspelt engine argument"),
         pytest.param(["runtime.version=1.2.3"], "runtime.version=1.2.3: no flag list for vllm", id="unknown engine version"),

@@ -152,9 +152,14 @@ class EngineProcess:
         )
 
     def stop(self) -> None:
-        """SIGTERM to the group, SIGKILL after `deploy.stop_timeout_s`; then to what has left the group."""
-        self._stopped = self._stopped or self._group.exit_code() is None
-        grace_s = self._order.config.deploy.stop_timeout_s
+        """SIGTERM to the group, SIGKILL after `deploy.stop_timeout_s`; then to what has left the group.
+
+        Children of a leader that has ended have nothing to finish: they are not waited for that long.
+        """
+        alive = self._group.exit_code() is None
+        self._stopped = self._stopped or alive
+        longest_s = self._order.config.deploy.stop_timeout_s
+        grace_s = longest_s if alive else min(longest_s, ORPHANS_S)
         self._group.terminate(grace_s)
         process_table.end(process_table.of_trial(self._order.folder), grace_s)
         shutil.rmtree(self._temporary, ignore_errors=True)

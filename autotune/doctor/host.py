@@ -62,7 +62,7 @@ def docker_finding() -> Finding:
 
     try:
         with daemon.client(DOCKER_TIMEOUT_S) as client:
-            version = client.api.version(api_version=False)["Version"]  # type: ignore[no-untyped-call]
+            version = client.api.version(api_version=False)["Version"]
     except (DockerException, OSError) as error:  # those of requests, which docker lets through, are OSErrors
         text, _, fix = daemon.silence(error).partition(": ")
         return Finding(about="docker", text=text, state=State.MISSING, fix=fix)
