@@ -31,6 +31,7 @@ from autotune.deploy.docker.operations import remove, write_files
 from autotune.deploy.docker.server import ContainerServer
 from autotune.deploy.elsewhere import ForeignServer, url_problems
 from autotune.deploy.process import port_problems
+from autotune.deploy.program import unused_problems
 from autotune.deploy.protocol import Order, Server
 from autotune.deploy.readiness import new_log
 from autotune.errors import TrialError
@@ -56,12 +57,13 @@ class DockerDeployer:
 
     def problems(self, candidate: Candidate, config: Config, plan: Plan) -> list[str]:
         """Return what is missing: the daemon, the image, the model folder, the port, the URL."""
+        unused = unused_problems(config, "only deploy=process starts a program of this host")
         if config.deploy.url is not None:
-            return url_problems(config.deploy.url)
+            return [*url_problems(config.deploy.url), *unused]
         if plan.image not in self._problems_of:
             self._problems_of[plan.image] = _image_problems(plan, config.deploy.pull)
         own = [*_model_problems(config), *port_problems(config), *_limit_problems(config)]
-        return [*self._problems_of[plan.image], *own]
+        return [*self._problems_of[plan.image], *own, *unused]
 
     def start(self, order: Order) -> Server:
         """Create the container, give it its files, and start it.

@@ -54,6 +54,18 @@ def test_a_model_that_is_not_there(
     assert problems[1:] == [problem]
 
 
+def test_what_only_a_local_program_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A prefix and an environment are refused, not passed over."""
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/no.sock")
+    order = order_of(["runtime=vllm"], tmp_path / "trial-0")
+    deploy = replace(order.config.deploy, prefix=["numactl"], venv="/opt/engine")
+    config = replace(order.config, deploy=deploy)
+    assert DockerDeployer().problems(order.candidate, config, order.plan)[1:] == [
+        "deploy.prefix=['numactl']: only deploy=process starts a program of this host: leave it out",
+        "deploy.venv=/opt/engine: only deploy=process starts a program of this host: leave it out",
+    ]
+
+
 def test_a_limit_that_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its form is said."""
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/no.sock")
