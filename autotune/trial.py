@@ -66,6 +66,7 @@ class _Progress:
     """What a trial has so far; kept whatever happens next."""
 
     ready: Ready | None = None
+    image_digest: str | None = None
     measurements: list[Measurement] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -131,6 +132,7 @@ class Trial:
         expected = Endpoint(url="", model=self.job.plan.served_model)
         with watch:
             server = self.deployer.start(order)
+            progress.image_digest = server.image_digest
             client = server.client(chosen)
             try:
                 if server.started is not None:
@@ -234,6 +236,7 @@ class Trial:
             trial_s=elapsed_s,
             gpu_seconds=elapsed_s * gpus,
             engine_version=ready.engine_version if ready else None,
+            image_digest=progress.image_digest,
             notes=tuple(dict.fromkeys([*self.job.plan.notes, *progress.notes])),
         )
 

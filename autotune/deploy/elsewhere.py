@@ -21,6 +21,7 @@ class ForeignServer:
     """An engine that someone else runs: measured, never stopped."""
 
     started = None
+    image_digest = None
 
     def __init__(self, order: Order) -> None:
         self._order = order

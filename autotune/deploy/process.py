@@ -113,6 +113,8 @@ class EngineProcess:
     `temporary` is its folder for temporary files, removed with it: engines leave theirs behind.
     """
 
+    image_digest = None
+
     def __init__(self, order: Order, group: ProcessGroup, port: int, temporary: Path) -> None:
         self._order = order
         self._group = group

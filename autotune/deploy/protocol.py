@@ -36,16 +36,14 @@ class Order:
 class Ready:
     """What is known of an engine once it can serve; times are seconds.
 
-    `simulated` is the engine's own word, or its image's, that it is a stand-in. `image_digest` names the
-    content of the image that runs. `phases` are parts of `startup_s`, as far as the engine's log tells
-    them; they may overlap (see `phases.py`).
+    `simulated` is the engine's own word, or its image's, that it is a stand-in. `phases` are parts of
+    `startup_s`, as far as the engine's log tells them; they may overlap (see `phases.py`).
     """
 
     endpoint: Endpoint
     startup_s: float
     engine_version: str | None
     simulated: bool = False
-    image_digest: str | None = None
     notes: tuple[str, ...] = ()
     phases: Mapping[str, float] = field(default_factory=dict)
 
@@ -70,6 +68,11 @@ class Server(Protocol):
     @property
     def started(self) -> Started | None:
         """What was started here; None where nothing was."""
+        ...
+
+    @property
+    def image_digest(self) -> str | None:
+        """What names the content of the image that runs; None where there is no image."""
         ...
 
     def ready(self) -> Ready:

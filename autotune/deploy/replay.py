@@ -109,6 +109,7 @@ class ReplayServer:
     """The rows of one candidate; see `protocol.Server`."""
 
     started = None
+    image_digest = None
 
     def __init__(self, order: Order, rows: Sequence[Row]) -> None:
         self._order = order

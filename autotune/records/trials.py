@@ -190,6 +190,7 @@ class Outcome:
     trial_s: float = 0.0
     gpu_seconds: float = 0.0
     engine_version: str | None = None
+    image_digest: str | None = None
     notes: tuple[str, ...] = ()
 
 

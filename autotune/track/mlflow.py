@@ -132,14 +132,10 @@ class Writer:
         }
 
     def server_ready(self, event: Event) -> None:
-        """An engine that says it is a stand-in marks its run, wherever it runs; an image is named exactly."""
+        """An engine that says it is a stand-in marks its run, wherever it runs."""
         self.phases[event["trial"]] = event.get("phases", {})
-        tags = {"autotune.simulated": "true"} if event["simulated"] else {}
-        if event.get("image_digest"):
-            tags["autotune.image_digest"] = event["image_digest"]
-        if event["trial"] not in self.finished:
-            for name, value in tags.items():
-                self.client.set_tag(self.runs[event["trial"]], name, value)
+        if event["simulated"] and event["trial"] not in self.finished:
+            self.client.set_tag(self.runs[event["trial"]], "autotune.simulated", "true")
 
     def trial_finished(self, event: Event) -> None:
         """Write metrics, tags and artifacts, and end the run."""
@@ -155,6 +151,8 @@ class Writer:
             tags["autotune.failure_message"] = event["failure"]["message"][:TAG_LIMIT]
         if event["engine_version"]:
             tags["autotune.engine_version"] = event["engine_version"]
+        if event.get("image_digest"):
+            tags["autotune.image_digest"] = event["image_digest"]
         metrics = _metrics(event, self.phases.get(trial, {}))
         for begin in range(0, len(metrics), BATCH):
             self.client.log_batch(run_id, metrics=metrics[begin : begin + BATCH])

@@ -71,7 +71,6 @@ def ready_record(ready: Ready) -> dict[str, Any]:
         "phases": dict(ready.phases),
         "engine_version": ready.engine_version,
         "simulated": ready.simulated,
-        "image_digest": ready.image_digest,
         "url": ready.endpoint.url,
     }
 
@@ -108,6 +107,7 @@ def finished_record(outcome: Outcome) -> dict[str, Any]:
         "trial_s": outcome.trial_s,
         "gpu_seconds": outcome.gpu_seconds,
         "engine_version": outcome.engine_version,
+        "image_digest": outcome.image_digest,
         "notes": list(outcome.notes),
     }
 

@@ -36,6 +36,7 @@ class ContainerServer:
 
     def __init__(self, order: Order, client: DockerClient, container_id: str, image: Image) -> None:
         self._order, self._client, self._id, self._image = order, client, container_id, image
+        self.image_digest = image.digest
         self._began_s = time.monotonic()
         self._death: TrialError | None = None
         self._ready = False
@@ -48,11 +49,7 @@ class ContainerServer:
         url = f"http://127.0.0.1:{self._port()}"
         ready = await_ready(self._order, url, death=self.death, began_s=self._began_s)
         self._ready = True
-        return replace(
-            ready,
-            simulated=ready.simulated or self._image.stand_in,
-            image_digest=self._image.digest,
-        )
+        return replace(ready, simulated=ready.simulated or self._image.stand_in)
 
     def death(self) -> TrialError | None:
         """Return why the container ended by itself, as soon as the thread that follows it has seen that."""

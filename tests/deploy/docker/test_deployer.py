@@ -102,7 +102,7 @@ def test_what_it_is_started_with(case: Case, dockerd: Dockerd) -> None:
         assert container.labels["autotune.trial"] == str(order.folder)
         assert container.labels["autotune.sweep"] == str(order.folder.parent)
         assert ready.simulated
-        assert ready.image_digest == client.images.get(order.plan.image).id
+        assert server.image_digest == client.images.get(order.plan.image).id
         log = (order.folder / "engine.log").read_text()
         assert "NVIDIA_VISIBLE_DEVICES=4,5 CUDA_VISIBLE_DEVICES=0,1" in log
     finally:
