@@ -32,13 +32,12 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from autotune.benchmark.native import NativeClient
 from autotune.benchmark.protocol import MeasureRequest
-from autotune.benchmark.traffic import measured_count, requests, warmup_count
+from autotune.benchmark.traffic import conversations, first, measured_count, warmup_count
 from autotune.processes import ProcessGroup
 from autotune.records import Endpoint, Load, Mode, Traffic
 
@@ -131,7 +130,8 @@ def _measure(url: str, concurrency: int, repeat: int, options: argparse.Namespac
     wall_s = time.perf_counter() - began_s
     truth = _get(f"{url}/truth?skip={warmup_count(traffic, load)}&take={measured_count(traffic, load)}")
     metrics = measured.metrics
-    plans = islice(requests(traffic, load, repeat=repeat, phase="measure"), measured_count(traffic, load))
+    drawn = conversations(traffic, load, repeat=repeat, phase="measure")
+    plans = [plan for turns in first(measured_count(traffic, load), drawn) for plan in turns]
     tokens = statistics.fmean(plan.output_tokens for plan in plans)
     ideal = concurrency * tokens / (options.ttft_ms + (tokens - 1) * options.itl_ms) * 1000
     return Row(

@@ -6,12 +6,13 @@ token. What was really sent is what the engine counts in `usage`, and only that 
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from autotune.records import Load, Mode, Traffic
+from autotune.records import Load, Traffic
 
 WORDS = tuple(
     """
@@ -28,12 +29,15 @@ WORDS = tuple(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestPlan:
-    """One request to send: `at_s` is its time in an open loop, 0 in a closed one."""
+    """One request to send; `index` counts the requests of its phase."""
 
     index: int
     prompt: str
     output_tokens: int
-    at_s: float
+
+
+Conversation = tuple[RequestPlan, ...]
+"""Requests of one user, each sent when the one before it has ended."""
 
 
 def warmup_count(traffic: Traffic, load: Load) -> int:
@@ -46,8 +50,8 @@ def measured_count(traffic: Traffic, load: Load) -> int:
     return max(traffic.min_requests, math.ceil(traffic.requests_per_load * load.value))
 
 
-def requests(traffic: Traffic, load: Load, *, repeat: int, phase: str) -> Iterator[RequestPlan]:
-    """Yield the requests of one phase without end; the same seed yields the same ones.
+def conversations(traffic: Traffic, load: Load, *, repeat: int, phase: str) -> Iterator[Conversation]:
+    """Yield the conversations of one phase without end; the same seed yields the same ones.
 
     Every prompt is drawn anew, also for each load, repeat and phase: no two share their first 16 words, so a
     prefix cache that works on blocks (vLLM's, of 16 tokens and more) is not hit by what autotune sent before.
@@ -55,22 +59,34 @@ def requests(traffic: Traffic, load: Load, *, repeat: int, phase: str) -> Iterat
     two of some thousand prompts have in common: about 1 % of 128 words, and more of shorter prompts. Prompts
     of a few words can be alike.
     Lengths have their mean and spread (standard deviation over mean) from a lognormal distribution, at
-    least 1. In an open loop arrivals are Poisson; the first comes at 0.
+    least 1.
     """
-    key = f"{traffic.seed}/{load.mode.value}/{load.value:g}/{repeat}/{phase}"
-    chance = random.Random(key)  # noqa: S311  (repeatable traffic, no secrets)
-    at_s, index = 0.0, 0
-    while True:
+    chance = draws(traffic, load, repeat=repeat, phase=phase, of="requests")
+    for index in itertools.count():
         length = _length(chance, traffic.input_tokens, traffic.input_spread)
-        yield RequestPlan(
+        plan = RequestPlan(
             index=index,
             prompt=" ".join(chance.choices(WORDS, k=length)),
             output_tokens=_length(chance, traffic.output_tokens, traffic.output_spread),
-            at_s=at_s,
         )
-        index += 1
-        if load.mode is Mode.RATE:
-            at_s += chance.expovariate(load.value)
+        yield (plan,)
+
+
+def first(wanted: int, drawn: Iterable[Conversation]) -> Iterator[Conversation]:
+    """Yield conversations of so many requests in all; the last one is cut if need be."""
+    for conversation in drawn:
+        if wanted <= 0:
+            return
+        yield conversation[:wanted]
+        wanted -= len(conversation)
+        if wanted <= 0:
+            return
+
+
+def draws(traffic: Traffic, load: Load, *, repeat: int, phase: str, of: str) -> random.Random:
+    """Return the chance that one part of the traffic is drawn from: `of` says which part."""
+    key = f"{traffic.seed}/{load.mode.value}/{load.value:g}/{repeat}/{phase}/{of}"
+    return random.Random(key)  # noqa: S311  (repeatable traffic, no secrets)
 
 
 def _length(chance: random.Random, mean: int, spread: float) -> int:

@@ -143,6 +143,7 @@ class Measurement:
 
     `metrics` has the names of contract section 3 without `_per_gpu` (those need the plan).
     `errors` counts failed requests by kind. `raw` is the file with one record a request.
+    `client_bound` says in sentences why the client and not the engine limited what was measured.
     """
 
     load: Load
@@ -153,6 +154,7 @@ class Measurement:
     errors: Mapping[str, int]
     duration_s: float
     raw: Path | None = None
+    client_bound: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
+from autotune.benchmark.arrivals import arrivals
 from autotune.benchmark.native import NativeClient
 from autotune.benchmark.protocol import Benchmark, MeasureRequest, Progress
-from autotune.benchmark.traffic import requests
 from autotune.errors import TrialError
 from autotune.records import Load, Measurement, Mode
 from tests.contracts.benchmark import QUICK, Ask, BenchmarkContract, Serve, children
@@ -40,9 +40,9 @@ class TestNativeClient(BenchmarkContract):
         asked = ask(serve("--ttft-ms", "300", "--itl-ms", "1"), mode=Mode.RATE, value=40, min_requests=30)
         records = _raw(client.measure(asked))
         measured = sorted((r for r in records if r["phase"] == "measure"), key=lambda r: int(r["index"]))
-        plans = list(islice(requests(asked.traffic, asked.load, repeat=1, phase="measure"), len(measured)))
+        times_s = arrivals(asked.traffic, asked.load, repeat=1, phase="measure")
         due_s = [record["scheduled_s"] - measured[0]["scheduled_s"] for record in measured]
-        assert due_s == pytest.approx([plan.at_s for plan in plans], abs=1e-5)
+        assert due_s == pytest.approx(list(islice(times_s, len(measured))), abs=1e-5)
         late_s = [record["sent_s"] - record["scheduled_s"] for record in measured]
         assert min(late_s) >= -2e-6  # both are rounded to microseconds
         assert statistics.median(late_s) < 0.1

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autotune.benchmark.traffic import RequestPlan, measured_count, requests, warmup_count
+from autotune.benchmark.arrivals import arrivals
+from autotune.benchmark.traffic import RequestPlan, conversations, first, measured_count, warmup_count
 from autotune.records import Load, Mode, Traffic
 
 TRAFFIC = Traffic(
@@ -38,7 +39,8 @@ def drawn(
     count: int, traffic: Traffic = TRAFFIC, load: Load = EIGHT, repeat: int = 1, phase: str = "measure"
 ) -> list[RequestPlan]:
     """The first requests of a phase."""
-    return list(islice(requests(traffic, load, repeat=repeat, phase=phase), count))
+    drawn = conversations(traffic, load, repeat=repeat, phase=phase)
+    return [plan for conversation in first(count, drawn) for plan in conversation]
 
 
 @given(seed=seeds, load=loads, repeat=st.integers(1, 9), phase=st.sampled_from(PHASES))
@@ -131,17 +133,11 @@ def test_counts_follow_the_load(mode: Mode, value: float, warmup: int, measured:
 @pytest.mark.parametrize("rate", [0.5, 20.0])
 def test_arrivals_are_poisson(rate: float) -> None:
     """Over 10,000: the first at 0, the mean gap 1 / rate within 5 %, its deviation equal to its mean."""
-    at_s = [
-        plan.at_s
-        for plan in drawn(10_000, replace(TRAFFIC, input_tokens=1), Load(mode=Mode.RATE, value=rate))
-    ]
+    at_s = list(
+        islice(arrivals(TRAFFIC, Load(mode=Mode.RATE, value=rate), repeat=1, phase="measure"), 10_000)
+    )
     gaps = [after - before for before, after in pairwise(at_s)]
     assert at_s[0] == 0
     assert statistics.fmean(gaps) == pytest.approx(1 / rate, rel=0.05)
     assert statistics.pstdev(gaps) == pytest.approx(1 / rate, rel=0.05)
     assert min(gaps) >= 0
-
-
-def test_a_closed_loop_has_no_schedule() -> None:
-    """Requests are sent when an earlier one has ended."""
-    assert {plan.at_s for plan in drawn(20)} == {0.0}

@@ -8,17 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from time import perf_counter, process_time
 
+from autotune.benchmark.arrivals import arrivals
+from autotune.benchmark.body import PATHS, body_of
 from autotune.benchmark.client.connection import Exchange, Pool
-from autotune.benchmark.traffic import RequestPlan, measured_count, requests, warmup_count
+from autotune.benchmark.traffic import (
+    RequestPlan,
+    conversations,
+    first,
+    measured_count,
+    warmup_count,
+)
 from autotune.records import Load, Mode, Traffic
 
-PATHS = {"completions": "/v1/completions", "chat": "/v1/chat/completions"}
-PREBUILT = 4096  # bodies made before the first request is sent
+PREBUILT = 4096  # conversations whose bodies are made before the first request is sent
 PAUSE_S = 0.1  # after a filler request that failed
 TICK_S = 0.001  # uvloop's timers have whole milliseconds, rounded: they can fire early
 
@@ -57,6 +63,8 @@ class State:
 
 
 Report = Callable[[State], None]
+Ready = tuple[RequestPlan, bytes]
+"""A request and its body."""
 
 
 class LoadRun:
@@ -67,7 +75,7 @@ class LoadRun:
         self._timeout_s = timeout_s
         self._counts = {"warmup": warmup_count(traffic, load), "measure": measured_count(traffic, load)}
         self._pool: Pool
-        self._queue = self._requests(repeat)
+        self._queue = self._conversations(repeat)
         self._sent: list[Sent] = []
         self._open: dict[int, Exchange] = {}  # by their place in `_sent`
         self._received = 0  # by the exchanges that have ended
@@ -109,26 +117,34 @@ class LoadRun:
 
     async def _worker(self) -> None:
         """An engine that refuses at once is not flooded with filler while measured requests still wait."""
-        for phase, plan, body in self._queue:
-            good = await self._one(phase, plan, body, None)
+        for phase, _, conversation in self._queue:
+            good = await self._converse(phase, conversation, None)
             if phase == "fill" and not good:
                 await asyncio.sleep(PAUSE_S)
 
     async def _open_loop(self) -> None:
-        """Send at the scheduled times, whatever is in flight."""
+        """Begin conversations at the scheduled times, whatever is in flight."""
         began = perf_counter()
         flying: set[asyncio.Task[bool]] = set()
         offset = {"warmup": 0.0, "measure": 0.0, "fill": 0.0}
         last_due, phase_before = 0.0, "warmup"
-        for phase, plan, body in self._queue:
+        for phase, at_s, conversation in self._queue:
             if phase != phase_before:
                 offset[phase] = last_due + 1 / self._load.value
                 phase_before = phase
-            last_due = offset[phase] + plan.at_s
+            last_due = offset[phase] + at_s
             await _until(began + last_due)
-            task = asyncio.ensure_future(self._one(phase, plan, body, began + last_due))
+            task = asyncio.ensure_future(self._converse(phase, conversation, began + last_due))
             flying.add(task)
             task.add_done_callback(flying.discard)
+
+    async def _converse(self, phase: str, conversation: Sequence[Ready], due_s: float | None) -> bool:
+        """Send the requests of a conversation one after the other; whether all were answered."""
+        good = True
+        for plan, body in conversation:
+            good = await self._one(phase, plan, body, due_s) and good
+            due_s = None  # the others are due when the one before them has ended
+        return good
 
     async def _one(self, phase: str, plan: RequestPlan, body: bytes, due_s: float | None) -> bool:
         """Send one request and wait for its end; whether it was answered."""
@@ -156,34 +172,27 @@ class LoadRun:
             self._aborted = True
             self._over.set()
 
-    def _requests(self, repeat: int) -> Iterator[tuple[str, RequestPlan, bytes]]:
-        """Warm-up, measured, and filler without end; known bodies are made before the run."""
+    def _conversations(self, repeat: int) -> Iterator[tuple[str, float, list[Ready]]]:
+        """Warm-up, measured, and filler without end, with the times of an open loop.
 
-        def phase(name: str) -> Iterator[tuple[str, RequestPlan, bytes]]:
-            plans = requests(self._traffic, self._load, repeat=repeat, phase=name)
-            wanted = itertools.islice(plans, self._counts[name]) if name in self._counts else plans
-            return ((name, plan, self._body(plan)) for plan in wanted)
+        Known bodies are made before the run.
+        """
+
+        def phase(name: str) -> Iterator[tuple[str, float, list[Ready]]]:
+            drawn = conversations(self._traffic, self._load, repeat=repeat, phase=name)
+            wanted = first(self._counts[name], drawn) if name in self._counts else drawn
+            times_s = (
+                arrivals(self._traffic, self._load, repeat=repeat, phase=name)
+                if self._load.mode is Mode.RATE
+                else itertools.repeat(0.0)
+            )
+            for at_s, conversation in zip(times_s, wanted, strict=False):
+                made = [(plan, body_of(plan, self._traffic, self._model)) for plan in conversation]
+                yield name, at_s, made
 
         counted = itertools.chain(phase("warmup"), phase("measure"))
         known = list(itertools.islice(counted, PREBUILT))
         return itertools.chain(known, counted, phase("fill"))
-
-    def _body(self, plan: RequestPlan) -> bytes:
-        """The request in the OpenAI protocol, streamed, with usage in its last chunk."""
-        content: dict[str, object] = {
-            "model": self._model,
-            "max_tokens": plan.output_tokens,
-            "temperature": 0,
-            "stream": True,
-            "stream_options": {"include_usage": True},
-        }
-        if self._traffic.endpoint == "chat":
-            content["messages"] = [{"role": "user", "content": plan.prompt}]
-        else:
-            content["prompt"] = plan.prompt
-        if self._traffic.ignore_eos:
-            content["ignore_eos"] = True
-        return json.dumps(content).encode()
 
     def _tell(self, report: Report) -> None:
         """Counted here once a second, over what is in flight: nothing is counted as chunks come."""

@@ -16,8 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from autotune import failures
+from autotune.benchmark.arrivals import arrivals
 from autotune.benchmark.metrics import UNFINISHED, RequestRecord, summarize
-from autotune.benchmark.traffic import RequestPlan, measured_count, requests, warmup_count
+from autotune.benchmark.traffic import (
+    RequestPlan,
+    conversations,
+    first,
+    measured_count,
+    warmup_count,
+)
 from autotune.deploy.simulated.batching import Sequence as Request
 from autotune.deploy.simulated.command_line import UsageError
 from autotune.deploy.simulated.engine import EngineRefusal, create_engine
@@ -113,7 +120,7 @@ class _VirtualRun:
         self._events: list[tuple[float, int, str, Any]] = []  # time, order, what, of whom
         self._order = itertools.count()
         self._busy = [False] * len(self._replicas)
-        self._next: tuple[str, RequestPlan]
+        self._next: _Sent
 
     def measure(self) -> list[_Sent]:
         """Run until every measured request has ended."""
@@ -134,15 +141,15 @@ class _VirtualRun:
 
     def _arrive(self, now_s: float) -> None:
         """Schedule the next arrival of the open loop: phases follow each other at the same rate."""
-        phase, plan = next(self._plans)
-        gap_s = plan.at_s - self._next[1].at_s if plan.index else 1 / self._load.value
-        self._next = (phase, plan)
+        upcoming = next(self._plans)
+        gap_s = upcoming.at_s - self._next.at_s if upcoming.plan.index else 1 / self._load.value
+        self._next = upcoming
         self._push(now_s + gap_s, "arrival", None)
 
     def _send(self, now_s: float) -> None:
-        phase, plan = next(self._plans) if self._load.mode is Mode.CONCURRENCY else self._next
-        number = len(self._sent)
-        self._sent[number] = _Sent(phase=phase, plan=plan, at_s=now_s)
+        sent = next(self._plans) if self._load.mode is Mode.CONCURRENCY else self._next
+        plan, number = sent.plan, len(self._sent)
+        self._sent[number] = _Sent(phase=sent.phase, plan=plan, at_s=now_s)
         home = min(range(len(self._replicas)), key=lambda i: self._replicas[i].load)
         prompt = tuple(plan.prompt.split())
         self._replicas[home].add(Request(number=number, prompt=prompt, output_tokens=plan.output_tokens))
@@ -171,11 +178,15 @@ class _VirtualRun:
         heapq.heappush(self._events, (at_s, next(self._order), what, whom))
 
 
-def _phases(traffic: Traffic, load: Load, repeat: int) -> Iterator[tuple[str, RequestPlan]]:
+def _phases(traffic: Traffic, load: Load, repeat: int) -> Iterator[_Sent]:
+    """The requests of all phases; `at_s` is their time in an open loop, from the first of their phase."""
     counts = {"warmup": warmup_count(traffic, load), "measure": measured_count(traffic, load), "fill": None}
     for phase, count in counts.items():
-        plans = requests(traffic, load, repeat=repeat, phase=phase)
-        yield from ((phase, plan) for plan in itertools.islice(plans, count))
+        drawn = conversations(traffic, load, repeat=repeat, phase=phase)
+        wanted = drawn if count is None else first(count, drawn)
+        times_s = arrivals(traffic, load, repeat=repeat, phase=phase)
+        for at_s, conversation in zip(times_s, wanted, strict=False):
+            yield from (_Sent(phase=phase, plan=plan, at_s=at_s) for plan in conversation)
 
 
 def _record(sent: _Sent, begin_s: float) -> RequestRecord:
