@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autotune import daemon, ownership, scratch
+from autotune.deploy.readiness import LOG
 from autotune.process_table import GONE, Process, ancestors, boot_id, end, runs, snapshot, stat_of
+from autotune.secrecy import LogMask, secrets_of
 from autotune.track.journal import NAME, read
 from autotune.track.state import TrialState, state_of
 
@@ -91,7 +93,10 @@ def containers() -> list[Container]:
 
 
 def clear(find: Callable[[], list[Leftover]], grace_s: float) -> Ended:
-    """End what `find` returns, until that is nothing: SIGTERM, and SIGKILL after `grace_s`."""
+    """End what `find` returns, until that is nothing: SIGTERM, and SIGKILL after `grace_s`.
+
+    Logs that nobody watched meanwhile get their stars.
+    """
     found: list[Leftover] = []
     stubborn: list[Process] = []
     stuck: list[Container] = []
@@ -102,6 +107,8 @@ def clear(find: Callable[[], list[Leftover]], grace_s: float) -> Ended:
         stuck = _remove([container for each in left for container in each.containers], grace_s)
         if not left or stubborn or stuck:
             break
+        for each in left:
+            LogMask(each.trial / LOG, secrets_of(os.environ)).look()
         for path in (path for each in left for path in each.scratch):
             shutil.rmtree(path, ignore_errors=True)
     return Ended(found=tuple(found), stubborn=tuple(stubborn), stuck=tuple(stuck))

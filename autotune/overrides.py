@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,11 +24,11 @@ from hydra.errors import HydraException
 from autotune.foreign import unreadable
 from autotune.keys import SPACE, hint_of, schema_keys, suggest, value_type_problems, written
 from autotune.ranges import sweep_problem
+from autotune.secrecy import SECRET
 
 SWEEPABLE = ("runtime", "model", "quant", "parallel", "serving", "workload")
 FREE = ("runtime.args.", "runtime.env.", SPACE)  # keys of the user's own choosing
 HYDRAS = ("hydra.", "hydra/")
-SECRET = re.compile(r"(^|_)(TOKEN|KEY|SECRET|PASSWORD)$", re.IGNORECASE)
 
 Preset = tuple[str, str]  # its group and its name
 

@@ -207,11 +207,27 @@ def test_the_recorded_configuration_is_complete(shop: Shop) -> None:
 
 
 def test_a_secret_in_the_environment_is_written_nowhere(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Engines inherit it; journal, configuration, log and store do not hold it."""
+    """The engine prints what it inherited; journal, configuration, log and store do not hold it."""
     monkeypatch.setenv("HF_TOKEN", "hf_planted_secret")
-    assert shop.run(shop.words("sweep.name=s"))[0] == 0
+    code, out, err = shop.run(shop.words("sweep.name=s"))
+    assert code == 0
+    logs = list(shop.folder.rglob("engine.log"))
+    stars = "*" * len("hf_planted_secret")
+    assert logs
+    assert all(f"token {stars}\n" in log.read_text() for log in logs)
     files = [path for path in shop.folder.rglob("*") if path.is_file()]
     assert [path for path in files if b"hf_planted_secret" in path.read_bytes()] == []
+    assert "hf_planted_secret" not in out + err
+
+
+@pytest.mark.parametrize("mode", ["dies", "exit"])
+def test_the_evidence_of_a_failure_holds_no_secret(
+    mode: str, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever an engine says at its end."""
+    monkeypatch.setenv("HF_TOKEN", "unrecognized arguments: --bogus" if mode == "exit" else "20.00 GiB")
+    assert shop.run(shop.words("sweep.name=s", mode=mode))[0] == 1
+    assert os.environ["HF_TOKEN"] not in (shop.folder / "outputs" / "s" / "journal.jsonl").read_text()
 
 
 def _free_port() -> int:

@@ -26,6 +26,7 @@ from autotune.process_table import labels
 from autotune.processes import ProcessGroup
 from autotune.records import Candidate, InventoryKind, Plan
 from autotune.schema import Config
+from autotune.secrecy import LogMask, secrets_of
 
 ORPHANS_S = 0.5  # between SIGTERM and SIGKILL for children that have lost their parent
 
@@ -84,16 +85,18 @@ def start_process(order: Order, argv: Sequence[str], program: Program | None = N
         path.write_text(order.plan.files[name])
     words = [str(files.get(word, word)).replace("{port}", str(port)) for word in argv]
     temporary = scratch.make(order.folder)
+    env = {
+        **environment(order.env, order.plan.env, program),
+        **_devices(order),
+        "TMPDIR": str(temporary),
+        **labels(order.folder),
+    }
+    log = new_log(order.folder)
     try:
         group = ProcessGroup(
             words,
-            env={
-                **environment(order.env, order.plan.env, program),
-                **_devices(order),
-                "TMPDIR": str(temporary),
-                **labels(order.folder),
-            },
-            log=new_log(order.folder),
+            env=env,
+            log=log,
             keep=order.lease.locks,
             cpus=order.lease.cpus,
         )
@@ -104,7 +107,7 @@ def start_process(order: Order, argv: Sequence[str], program: Program | None = N
             f"cannot start {words[0]}: {error.strerror}",
             advice="set deploy.venv, deploy.bin or deploy.prefix to what can be executed",
         ) from error
-    return EngineProcess(order, group, port, temporary)
+    return EngineProcess(order, group, port, temporary=temporary, mask=LogMask(log, secrets_of(env)))
 
 
 class EngineProcess:
@@ -115,11 +118,14 @@ class EngineProcess:
 
     image_digest = None
 
-    def __init__(self, order: Order, group: ProcessGroup, port: int, temporary: Path) -> None:
+    def __init__(
+        self, order: Order, group: ProcessGroup, port: int, *, temporary: Path, mask: LogMask
+    ) -> None:
         self._order = order
         self._group = group
         self._url = f"http://127.0.0.1:{port}"
         self._temporary = temporary
+        self._mask = mask
         self._serving = False
         self._stopped = False
         self._oom_kills = failures.oom_kills()
@@ -139,8 +145,12 @@ class EngineProcess:
         return ready
 
     def death(self) -> TrialError | None:
-        """Return the cause of the engine's end, from its whole log; an end that `stop` brought is none."""
+        """Return the cause of the engine's end, from its whole log; an end that `stop` brought is none.
+
+        It is asked ten times a second, and hides what the log must not show by the way.
+        """
         code = self._group.exit_code()
+        self._mask.look()
         if code is None or self._stopped:
             return None
         return failures.classify(
@@ -164,6 +174,7 @@ class EngineProcess:
         grace_s = longest_s if alive else min(longest_s, ORPHANS_S)
         self._group.terminate(grace_s)
         process_table.end(process_table.of_trial(self._order.folder), grace_s)
+        self._mask.look()
         shutil.rmtree(self._temporary, ignore_errors=True)
 
     def client(self, chosen: Benchmark) -> Benchmark:

@@ -45,6 +45,7 @@ if "STANDIN" in os.environ:
     os.execv(sys.executable, [sys.executable, "{CODE}/standin.py", *words[1:]])
 seen = os.environ.get("NVIDIA_VISIBLE_DEVICES", "")
 print("INFO NVIDIA_VISIBLE_DEVICES=" + seen, "CUDA_VISIBLE_DEVICES=" + os.environ.get("CUDA_VISIBLE_DEVICES", ""), flush=True)
+print("INFO HF_TOKEN=" + os.environ.get("HF_TOKEN", ""), flush=True)
 facts = json.load(open("{CODE}/facts.json"))
 facts.update(engine=words[0], version=os.environ.get("STANDIN_VERSION", facts["version"][words[0]]),
              gpus_visible=len([g for g in seen.split(",") if g and g not in ("void", "none")]),

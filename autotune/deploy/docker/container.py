@@ -16,6 +16,7 @@ from autotune.gpus.containers import LABEL as GPUS
 from autotune.places import cache_dir
 from autotune.records import InventoryKind
 from autotune.schema import Config
+from autotune.secrecy import PROXIES
 
 PORT = 8000  # of the engine inside; outside the daemon chooses a free one
 INSIDE = PurePath("/autotune")  # where files of a trial, the hub cache and compile caches are inside
@@ -34,8 +35,6 @@ STAND_IN = "autotune.simulated"
 """Label of an image that carries a stand-in engine."""
 
 PASSED = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_ENDPOINT", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
-PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
-SECRET = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 
 # Where engines and their libraries keep what they compile. Source: VLLM_CACHE_ROOT, engine-facts section 4;
 # the others are the variables of PyTorch's inductor, Triton and FlashInfer, as public deployments set them.

@@ -8,12 +8,11 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from docker.errors import APIError, DockerException, NotFound
 
 from autotune import daemon
-from autotune.deploy.docker.container import PROXIES, SECRET
+from autotune.secrecy import Redactor, secrets_of
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -114,38 +113,3 @@ class Follower:
                 if time.monotonic() > deadline:  # the log ended, the container did not
                     return state, unanswered
             self._left_alone.wait(POLL_S)
-
-
-class Redactor:
-    """Replaces secrets by stars in a stream of pieces, also one that is cut in two."""
-
-    def __init__(self, secrets: tuple[bytes, ...]) -> None:
-        self._secrets = secrets
-        self._kept = b""
-
-    def feed(self, piece: bytes) -> bytes:
-        """Return what can be shown by now: all but what may be the beginning of a secret."""
-        text = self._kept + piece
-        for secret in self._secrets:
-            text = text.replace(secret, b"***")
-        keep = max((_overlap(text, secret) for secret in self._secrets), default=0)
-        self._kept = text[len(text) - keep :]
-        return text[: len(text) - keep]
-
-    def rest(self) -> bytes:
-        """Return what was kept back, which no secret followed."""
-        rest, self._kept = self._kept, b""
-        return rest
-
-
-def secrets_of(env: Mapping[str, str]) -> tuple[bytes, ...]:
-    """Return what no log may show: tokens, and passwords of proxies."""
-    tokens = [env.get(name, "") for name in SECRET]
-    passwords = [urlsplit(env.get(name, "")).password or "" for name in PROXIES]
-    return tuple(text.encode() for text in dict.fromkeys([*tokens, *passwords]) if text)
-
-
-def _overlap(text: bytes, secret: bytes) -> int:
-    """The length of the longest end of `text` that a secret begins with."""
-    sizes = range(min(len(text), len(secret) - 1), 0, -1)
-    return next((size for size in sizes if text.endswith(secret[:size])), 0)

@@ -237,7 +237,7 @@ def test_tokens_reach_the_engine_and_no_log(case: Case) -> None:
         until(lambda: server.death() is not None)
     finally:
         server.stop()
-    assert "token *** 10" in (case.order.folder / "engine.log").read_text()
+    assert "token ********** 10" in (case.order.folder / "engine.log").read_text()
 
 
 def test_eight_start_side_by_side(case: Case) -> None:

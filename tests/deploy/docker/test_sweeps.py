@@ -85,6 +85,7 @@ def test_the_users_own_command(shop: Shop, client: DockerClient, monkeypatch: py
         indices = started["lease"]["indices"]
         log = (shop.folder / "outputs" / "s" / f"trial-{started['trial']}" / "engine.log").read_text()
         devices = ",".join(map(str, indices))
+        assert f"HF_TOKEN={'*' * len(PLANTED)}\n" in log  # it was there to be seen
         assert f"NVIDIA_VISIBLE_DEVICES={devices} CUDA_VISIBLE_DEVICES=" in log
         assert f"CUDA_VISIBLE_DEVICES={','.join(map(str, range(len(indices))))}\n" in log
     begun = sorted(since(events, "trial_started", trial) for trial in range(4))
