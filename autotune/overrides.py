@@ -27,7 +27,7 @@ from autotune.keys import SPACE, hint_of, schema_keys, suggest, value_type_probl
 from autotune.ranges import sweep_problem
 
 SWEEPABLE = ("runtime", "model", "quant", "parallel", "serving", "workload")
-FREE = ("runtime.args.", "runtime.env.", SPACE)  # keys of the user's own choosing
+FREE = ("runtime.args.", "runtime.env.", "workload.extra_body.", SPACE)  # keys of the user's own choosing
 HYDRAS = ("hydra.", "hydra/")
 SECRET = re.compile(r"(^|_)(TOKEN|KEY|SECRET|PASSWORD)$", re.IGNORECASE)
 

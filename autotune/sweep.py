@@ -17,6 +17,7 @@ from autotune.errors import InfrastructureError
 from autotune.gpus.leasing import pool_for
 from autotune.plan.expand import Checkpoints, Identity, identity
 from autotune.plan.resolve import resolve
+from autotune.plan.wordings import Wordings
 from autotune.records import Candidate, Inventory, InventoryKind, Lease, Outcome, Plan, Status
 from autotune.schema import Config, config_from
 from autotune.track.durations import Durations
@@ -95,7 +96,7 @@ class Sweep:
         self._by_identity = {trial.identity: trial.number for trial in self.state.latest()}
         self._seen: set[Identity] = set()
         self._text = ConfigText()
-        self._checkpoint = Checkpoints(settings.env)
+        self._checkpoint, self._wordings = Checkpoints(settings.env), Wordings(settings.env)
         self._next = max(self.state.trials, default=-1) + 1
         self._guard = threading.Lock()
         self.pool = pool_for(config, settings.inventory, settings.folder, self._say)
@@ -143,7 +144,9 @@ class Sweep:
     def admit(self, candidate: Candidate) -> Admission:
         """Number a candidate that can run; record one that cannot, or that another one stands for."""
         config = config_from(candidate.config)
-        plan = resolve(config, self.settings.inventory, self._checkpoint(config))
+        found = self._checkpoint(config)
+        config, wording = self._wordings(config, found)
+        plan = resolve(config, self.settings.inventory, found, wording)
         overrides = list(candidate.overrides)
         with self._guard:
             if not plan.valid:

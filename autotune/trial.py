@@ -90,7 +90,7 @@ class Trial:
         Raises: InfrastructureError if the sweep itself cannot go on.
         """
         began = self.clock()
-        progress = _Progress()
+        progress = _Progress(notes=list(self.job.plan.wording.notes))
         limits = Limits() if self.deployer.recorded else limits_of(self.job.config.measure)
         log = self.job.folder / "engine.log"
         watch = Watch(self.cancelled, limits, log=log, clock=self.clock)
@@ -200,7 +200,7 @@ class Trial:
 
         return MeasureRequest(
             endpoint=endpoint,
-            traffic=traffic_of(self.job.config.workload),
+            traffic=traffic_of(self.job.config.workload, self.job.plan.wording),
             load=load,
             repeat=repeat,
             out_dir=self.job.folder,

@@ -162,7 +162,7 @@ def _without_end(config: Config) -> Config:
     alike = _at_one_load(config, repeats=REPEATS)
     requests = measured_count(traffic_of(alike.workload), load_of(config))
     least, most = LONGER
-    fitting = PROMPTS_BYTES // (requests * alike.workload.input_tokens * BYTES_PER_TOKEN)
+    fitting = PROMPTS_BYTES // (requests * (alike.workload.input_tokens or 1) * BYTES_PER_TOKEN)
     times = max(least, min(most, fitting))
     workload = replace(
         alike.workload,

@@ -13,6 +13,7 @@ from autotune.records.trials import (
     Candidate,
     Endpoint,
     Failure,
+    Lengths,
     Load,
     LoadResult,
     Measurement,
@@ -23,6 +24,7 @@ from autotune.records.trials import (
     Readiness,
     Status,
     Traffic,
+    Wording,
 )
 
 __all__ = [
@@ -39,6 +41,7 @@ __all__ = [
     "Inventory",
     "InventoryKind",
     "Lease",
+    "Lengths",
     "Load",
     "LoadResult",
     "Measurement",
@@ -49,4 +52,5 @@ __all__ = [
     "Readiness",
     "Status",
     "Traffic",
+    "Wording",
 ]

@@ -66,6 +66,36 @@ class Memory:
     concurrency: float | None = None
 
 
+class Lengths(str, Enum):
+    """What a token of a prompt is: the model's own, one common word for one, or the stand-in's word."""
+
+    EXACT = "exact"
+    APPROXIMATE = "approximate"
+    STAND_IN = "stand-in"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wording:
+    """What the texts of requests are made of, and how their tokens are counted.
+
+    `words` are one token each, alone and after a space; empty: the usual ones. `overhead_tokens` is what
+    the engine puts around a first prompt (BOS, chat template), `turn_overhead_tokens` around what each later
+    turn adds. `pool` is the file of conversations that were drawn from `workload.file`, `totals` the tokens
+    of their requests, answers included. `identity` is equal for two wordings exactly if they make the same
+    texts.
+    """
+
+    lengths: Lengths = Lengths.APPROXIMATE
+    words: tuple[str, ...] = field(default=(), repr=False)
+    overhead_tokens: int = 0
+    turn_overhead_tokens: int = 0
+    pool: str | None = None
+    totals: tuple[int, ...] = field(default=(), repr=False)
+    identity: str = ""
+    notes: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """A candidate resolved for a runtime and an inventory; without a GPU touched.
@@ -89,6 +119,7 @@ class Plan:
     memory: Memory | None = None
     reasons: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    wording: Wording = field(default_factory=Wording)
 
     @property
     def valid(self) -> bool:
@@ -114,7 +145,8 @@ class Traffic:
 
     `input_tokens` and `output_tokens` are means; `*_spread` is the standard deviation over the
     mean (0: every request alike). `requests` is the number measured at one load, or null for
-    `requests_per_load × load`; `warmup_requests` likewise go first and are not measured.
+    `requests_per_load × load`; `warmup_requests` likewise go first and are not measured. The other fields
+    are those of `schema.WorkloadConfig` and `Wording`; `loads` are all that are measured one after another.
     """
 
     endpoint: str
@@ -127,6 +159,17 @@ class Traffic:
     warmup_requests: int
     ignore_eos: bool
     seed: int
+    prefix_tokens: int = 0
+    prefixes: int = 1
+    turns: int = 1
+    turns_spread: float = 0.0
+    sampling: Mapping[str, Any] = field(default_factory=lambda: {"temperature": 0})
+    extra_body: Mapping[str, Any] = field(default_factory=dict)
+    words: tuple[str, ...] = field(default=(), repr=False)
+    overhead_tokens: int = 0
+    turn_overhead_tokens: int = 0
+    pool: str | None = None
+    loads: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

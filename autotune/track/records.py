@@ -141,6 +141,8 @@ def trial_params(candidate: Candidate, config: Config, plan: Plan, inventory: In
     return params | {
         "runtime.version": plan.runtime_version,
         "model.path": config.model.path,
+        "workload.lengths": plan.wording.lengths.value,
+        **_flat("workload", {"file_sha256": config.workload.file_sha256}),
         "gpu.model": inventory.model,
         "gpu.count": str(plan.gpus),
         "gpu.world_size": str(plan.world_size),
