@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from autotune.plan.account import mean_tokens
 from autotune.plan.consistency import context_of
 from autotune.plan.runtimes.protocol import Setup
 from autotune.records import Wording
@@ -63,7 +64,7 @@ def _synthetic_problems(workload: WorkloadConfig) -> list[str]:
         for name in ("input_tokens", "output_tokens")
         if getattr(workload, name) is None
     ]
-    if workload.input_tokens is not None and 0 < workload.input_tokens <= workload.prefix_tokens:
+    if isinstance(workload.input_tokens, int) and 0 < workload.input_tokens <= workload.prefix_tokens:
         found.append(
             f"workload.prefix_tokens={workload.prefix_tokens}: must be below "
             f"workload.input_tokens={workload.input_tokens}, of which they are a part"
@@ -99,8 +100,7 @@ def notes(setup: Setup, args: Mapping[str, Any], wording: Wording) -> list[str]:
 def _share_above(workload: WorkloadConfig, wording: Wording, limit: int) -> float:
     if wording.totals:
         return sum(total > limit for total in wording.totals) / len(wording.totals)
-    lengths = (workload.input_tokens, workload.output_tokens)
-    if workload.kind is not WorkloadKind.synthetic or not all(length and length > 0 for length in lengths):
+    if workload.kind is not WorkloadKind.synthetic or not mean_tokens(workload):
         return 0.0
     if not (workload.input_spread or workload.output_spread or workload.turns_spread):
         return 0.0  # all alike: the mean is judged

@@ -141,7 +141,7 @@ def _request(line: Any, default_output: int | None) -> Recorded:
         raise ValueError(f"is a JSON {_kind(line)}, must be an object")  # noqa: TRY004  (the file is wrong)
     output = line.get("output_tokens", line.get("output_length", default_output))
     if output is None:
-        raise ValueError('"output_tokens" missing: give it on each line, or workload.output_tokens for all')
+        raise ValueError('has no "output_tokens": give it on each line, or workload.output_tokens for all')
     output = _whole("output_tokens", output)
     at_s = _time(line)
     if "prompt" in line:
