@@ -52,8 +52,11 @@ CHUNKED = {"tensorrt_llm": {"long_context": ["serving.chunked_prefill=true"]}}
 
 @pytest.mark.parametrize("runtime", ["vllm", "sglang", "tensorrt_llm"])
 @pytest.mark.parametrize("workload", [name for group, name in PRESETS if group == "workload"])
-def test_every_workload_plans_on_every_runtime(runtime: str, workload: str) -> None:
+def test_every_workload_plans_on_every_runtime(
+    runtime: str, workload: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With a small file where it is from one; a prompt that an engine takes only in chunks is told."""
+    monkeypatch.setenv("AUTOTUNE_CACHE", str(tmp_path))
     beside = CHUNKED.get(runtime, {}).get(workload, [])
     file = DATA / f"{workload}.requests"
     beside = [*beside, f"workload.file={file}"] if file.exists() else beside
