@@ -15,8 +15,7 @@ from autotune.attempts import Again, again, clear_for, whole
 from autotune.deploy import create_deployer
 from autotune.errors import InfrastructureError
 from autotune.gpus.leasing import pool_for
-from autotune.plan.expand import Checkpoints, Identity, identity
-from autotune.plan.resolve import resolve
+from autotune.plan.expand import Checkpoints, Identity, identity, planned
 from autotune.plan.wordings import Wordings
 from autotune.records import Candidate, Inventory, InventoryKind, Lease, Outcome, Plan, Status
 from autotune.schema import Config, config_from
@@ -143,10 +142,8 @@ class Sweep:
 
     def admit(self, candidate: Candidate) -> Admission:
         """Number a candidate that can run; record one that cannot, or that another one stands for."""
-        config = config_from(candidate.config)
-        found = self._checkpoint(config)
-        config, wording = self._wordings(config, found)
-        plan = resolve(config, self.settings.inventory, found, wording)
+        asked, inventory = config_from(candidate.config), self.settings.inventory
+        config, plan = planned(asked, inventory, find=self._checkpoint, word=self._wordings)
         overrides = list(candidate.overrides)
         with self._guard:
             if not plan.valid:

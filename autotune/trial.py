@@ -90,7 +90,7 @@ class Trial:
         Raises: InfrastructureError if the sweep itself cannot go on.
         """
         began = self.clock()
-        progress = _Progress(notes=list(self.job.plan.wording.notes))
+        progress = _Progress()
         limits = Limits() if self.deployer.recorded else limits_of(self.job.config.measure)
         log = self.job.folder / "engine.log"
         watch = Watch(self.cancelled, limits, log=log, clock=self.clock)

@@ -44,7 +44,8 @@ def resolve(
     what its requests are made of (`wordings.Wordings`, which also gives the configuration).
     """
     plan = _resolved(config, inventory, found, wording)
-    return replace(plan, reasons=(*plan.reasons, *wording.problems), wording=wording)
+    reasons, notes = (*plan.reasons, *wording.problems), (*plan.notes, *wording.notes)
+    return replace(plan, reasons=reasons, notes=notes, wording=wording)
 
 
 def _resolved(config: Config, inventory: Inventory, found: Found | None, wording: Wording) -> Plan:

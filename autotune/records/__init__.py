@@ -13,7 +13,6 @@ from autotune.records.trials import (
     Candidate,
     Endpoint,
     Failure,
-    Lengths,
     Load,
     LoadResult,
     Measurement,
@@ -24,8 +23,8 @@ from autotune.records.trials import (
     Readiness,
     Status,
     Traffic,
-    Wording,
 )
+from autotune.records.wording import Lengths, Wording
 
 __all__ = [
     "LATENCIES",

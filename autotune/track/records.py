@@ -137,6 +137,9 @@ def trial_params(candidate: Candidate, config: Config, plan: Plan, inventory: In
     params = {group: candidate.choices[group] for group in GROUPS if group in candidate.choices}
     for group in DETAILED:
         params |= _flat(group, candidate.config[group])
+    for inner in ("sampling", "extra_body"):
+        params.pop(f"workload.{inner}", None)
+        params |= _flat(f"workload.{inner}", candidate.config["workload"].get(inner, {}))
     params |= _flat("runtime.args", config.runtime.args)
     return params | {
         "runtime.version": plan.runtime_version,
