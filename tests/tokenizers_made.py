@@ -15,11 +15,17 @@ TEMPLATE = (
 )
 
 
-def tokenizer_made(folder: Path, *, bos: bool = True, template: str | None = TEMPLATE) -> Tokenizer:
+def tokenizer_made(
+    folder: Path, *, bos: bool = True, template: str | None = TEMPLATE, metaspace: bool = False
+) -> Tokenizer:
     """Write tokenizer.json and tokenizer_config.json, and return the tokenizer."""
     made = Tokenizer(models.BPE())
-    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    made.decoder = decoders.ByteLevel()
+    if metaspace:
+        made.pre_tokenizer = pre_tokenizers.Metaspace()
+        made.decoder = decoders.Metaspace()
+    else:
+        made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        made.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=600,
         special_tokens=["<s>", "</s>"],

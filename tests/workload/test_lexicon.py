@@ -12,10 +12,13 @@ from autotune.workload.templates import template_of
 from tests.tokenizers_made import tokenizer_made
 
 
+@pytest.mark.parametrize("metaspace", [False, True])
 @pytest.mark.parametrize(("bos", "around"), [(True, 1), (False, 0)])
-def test_any_text_of_its_words_has_as_many_tokens(tmp_path: Path, *, bos: bool, around: int) -> None:
+def test_any_text_of_its_words_has_as_many_tokens(
+    tmp_path: Path, *, bos: bool, around: int, metaspace: bool
+) -> None:
     """As an engine counts a completion: with the special tokens of the post-processor."""
-    tokenizer = tokenizer_made(tmp_path, bos=bos)
+    tokenizer = tokenizer_made(tmp_path, bos=bos, metaspace=metaspace)
     found = lexicon_of(tmp_path / "tokenizer.json", chat=False)
     assert (found.overhead_tokens, found.why_not) == (around, None)
     assert len(found.words) >= LEAST
