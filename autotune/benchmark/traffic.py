@@ -10,11 +10,12 @@ answers in this history are drawn from the seed too, as long as those that were 
 engine's own, so that every candidate gets the same requests. An engine's prefix cache finds the prompt of the
 turn before, and not its answer, which a real chat would find as well: measured hits are a lower bound.
 
-**Shared prefixes.** `prefix_tokens` of each prompt are one of `prefixes` texts: the warm-up goes through all
-of them in turn (it has at least so many requests), each measured conversation draws one. They are drawn anew
-for each load and repeat, and are the same over warm-up, measured requests and filler. So every measurement
-begins with a cache that knows none of them and measures one that has seen all of them, and no repeat profits
-from the one before it. All else of every prompt is drawn anew.
+**Shared prefixes.** `prefix_tokens` of each first prompt (of a chat: its first user message, as no template
+refuses that) are one of `prefixes` texts: the warm-up goes through all of them in turn (it has at least so
+many requests), each measured conversation draws one. They are drawn anew for each load and repeat, and are
+the same over warm-up, measured requests and filler. So every measurement begins with a cache that knows
+none of them and measures one that has seen all of them, and no repeat profits from the one before it. All
+else of every prompt is drawn anew.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ class WorkloadConfig:
     input_spread: float = 0.0
     output_spread: float = 0.0
     prefix_tokens: int = 0  # of a prompt, shared with other conversations
-    prefixes: int = 1  # so many different ones, drawn by conversation
+    prefixes: int = 1  # so many different ones, drawn by conversation; the warm-up goes through all
     turns: int = 1  # mean requests of a conversation; sharegpt: at most so many
     turns_spread: float = 0.0
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
