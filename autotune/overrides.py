@@ -27,7 +27,7 @@ from autotune.ranges import sweep_problem
 from autotune.secrecy import SECRET
 
 SWEEPABLE = ("runtime", "model", "quant", "parallel", "serving", "workload")
-FREE = ("runtime.args.", "runtime.env.", SPACE)  # keys of the user's own choosing
+FREE = ("runtime.args.", "runtime.env.", "workload.extra_body.", SPACE)  # keys of the user's own choosing
 HYDRAS = ("hydra.", "hydra/")
 
 Preset = tuple[str, str]  # its group and its name

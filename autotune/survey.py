@@ -30,6 +30,7 @@ from autotune.keys import suggest, written
 from autotune.overrides import Checked, OverrideChecker
 from autotune.plan.expand import Checkpoints, Entry, expand
 from autotune.plan.rules import value_problems
+from autotune.plan.wordings import Wordings
 from autotune.preset_files import PresetFiles
 from autotune.records import Gpu, Inventory, InventoryKind
 from autotune.schema import Config, config_from
@@ -158,8 +159,10 @@ def _surveyed(hydra: Hydra, checked: Checked, composer: Composer, *, multirun: b
         inventory = _inventory(config)
     except ConfigError as error:
         inventory, no_gpus = Inventory(kind=InventoryKind.UNKNOWN, gpus=()), tuple(error.problems)
-    entries = expand(candidates, inventory, Checkpoints(os.environ))
+    wordings = Wordings(os.environ)
+    entries = expand(candidates, inventory, Checkpoints(os.environ), wordings)
     problems = dict.fromkeys([*wrong, *(p for entry in entries for p in value_problems(entry.config))])
+    problems |= wordings.problems
     problems |= dict.fromkeys(fraction_problems(space, entries))
     if multirun and OmegaConf.select(composer.master, "hydra.sweeper._target_") is None:
         problems["hydra.sweeper: is no sweeper: leave it as it is, or give hydra/sweeper=autotune"] = None

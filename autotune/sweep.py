@@ -15,8 +15,8 @@ from autotune.attempts import Again, again, clear_for, whole
 from autotune.deploy import create_deployer
 from autotune.errors import InfrastructureError
 from autotune.gpus.leasing import pool_for
-from autotune.plan.expand import Checkpoints, Identity, identity
-from autotune.plan.resolve import resolve
+from autotune.plan.expand import Checkpoints, Identity, identity, planned
+from autotune.plan.wordings import Wordings
 from autotune.records import Candidate, Inventory, InventoryKind, Lease, Outcome, Plan, Status
 from autotune.schema import Config, config_from
 from autotune.track.durations import Durations
@@ -95,7 +95,7 @@ class Sweep:
         self._by_identity = {trial.identity: trial.number for trial in self.state.latest()}
         self._seen: set[Identity] = set()
         self._text = ConfigText()
-        self._checkpoint = Checkpoints(settings.env)
+        self._checkpoint, self._wordings = Checkpoints(settings.env), Wordings(settings.env)
         self._next = max(self.state.trials, default=-1) + 1
         self._guard = threading.Lock()
         self.pool = pool_for(config, settings.inventory, settings.folder, self._say)
@@ -142,8 +142,8 @@ class Sweep:
 
     def admit(self, candidate: Candidate) -> Admission:
         """Number a candidate that can run; record one that cannot, or that another one stands for."""
-        config = config_from(candidate.config)
-        plan = resolve(config, self.settings.inventory, self._checkpoint(config))
+        asked, inventory = config_from(candidate.config), self.settings.inventory
+        config, plan = planned(asked, inventory, find=self._checkpoint, word=self._wordings)
         overrides = list(candidate.overrides)
         with self._guard:
             if not plan.valid:

@@ -200,7 +200,7 @@ class Trial:
 
         return MeasureRequest(
             endpoint=endpoint,
-            traffic=traffic_of(self.job.config.workload),
+            traffic=traffic_of(self.job.config.workload, self.job.plan.wording),
             load=load,
             repeat=repeat,
             out_dir=self.job.folder,

@@ -48,6 +48,7 @@ An OVERRIDE is GROUP=PRESET or KEY=VALUE:
 
 Often used keys: runtime.version, runtime.args.NAME (an engine argument, with underscores),
 runtime.env.NAME, model.path, workload.loads, workload.input_tokens, workload.output_tokens,
+workload.file (of workload=sharegpt and jsonl), workload.sampling.temperature,
 deploy.url (measure a running engine), measure.repeats, launcher.max_parallel, sweep.name,
 sweep.resume=true (continue the sweep of that name, also after a kill -9), tracking.uri.
 

@@ -1,4 +1,7 @@
-"""Checks a sweep of `max_num_seqs=1,32` on a real engine: `check_real_engine.py outputs/NAME`."""
+"""Checks a sweep of `max_num_seqs=1,32` on a real engine: `check_real_engine.py outputs/NAME`.
+
+With `--chats`: a trial of chats, whose prompts must have the lengths that were asked for.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,10 @@ def main(folder: Path) -> int:
         ("32 won", _winner(events) == by_value["32"][0]["trial"]),
         ("the argv is recorded", all(_argv_holds(value, queued) for value, (queued, _) in by_value.items())),
         ("the engine told its version", all(e["engine_version"].startswith("0.32.0") for e in ends.values())),
-        ("tokens are counted by the engine", all(_counts(folder / queued[n]["folder"]) for n in ends)),
+        (
+            "64 tokens in and out, by the count of the engine",
+            all(_counts(folder / queued[n]["folder"]) for n in ends),
+        ),
         ("the store says real", _tag(folder, "autotune.simulated") == ["false", "false"]),
         ("no engine is left", _engines(folder) == []),
         ("no temporary file is left", not list(Path(tempfile.gettempdir()).glob("autotune-*"))),
@@ -72,7 +78,17 @@ def _counts(trial: Path) -> bool:
     """64 output tokens in every request that was measured, by the engine's own count."""
     rows = json.loads((trial / "measurements.json").read_text())
     measured = [r for row in rows for r in row["requests"] if r["phase"] == "measure"]
-    return len(measured) >= 96 and all(r["output_tokens"] == 64 and r["prompt_tokens"] > 0 for r in measured)
+    return len(measured) >= 96 and all(r["output_tokens"] == r["prompt_tokens"] == 64 for r in measured)
+
+
+def check_chats(folder: Path) -> int:
+    """Print whether prompts of 64 tokens, 32 of them shared, and of 160 with a history, are exact."""
+    end = next(event for event in read(folder / "journal.jsonl") if event["event"] == "trial_finished")
+    rows = json.loads(next(folder.glob("*/measurements.json")).read_text())
+    counted = [r["prompt_tokens"] for row in rows for r in row["requests"] if r["phase"] == "measure"]
+    exact = set(counted) == {64, 160} and any("exact" in note for note in end["notes"])
+    print(f"{'ok  ' if exact else 'FAIL'} chats of two turns have prompts of exact lengths: {set(counted)}")
+    return 0 if exact else 1
 
 
 def _tag(folder: Path, key: str) -> list[str]:
@@ -90,4 +106,5 @@ def _engines(folder: Path) -> list[str]:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(Path(sys.argv[1])))
+    check = check_chats if sys.argv[1] == "--chats" else main
+    raise SystemExit(check(Path(sys.argv[-1])))

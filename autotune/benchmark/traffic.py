@@ -1,7 +1,21 @@
-"""The requests of a workload, deterministic from its seed.
+"""The requests of a workload, deterministic from its seed: the same for every candidate of a sweep.
 
-Without a tokenizer a prompt's length is approximated: one short, common English word is taken for one
-token. What was really sent is what the engine counts in `usage`, and only that is reported.
+Where the model's own tokenizer is at hand, prompts are made of words that are one token each in it, and what
+the engine puts around a prompt is counted in: `usage.prompt_tokens` is what was asked for. Else one short,
+common English word is taken for one token, and nothing is counted in. What was really sent is what the engine
+counts in `usage`, and only that is reported.
+
+**Conversations.** Each turn is sent when the one before it has ended, with all that was said before. The
+answers in this history are drawn from the seed too, as long as those that were asked for: they are not the
+engine's own, so that every candidate gets the same requests. An engine's prefix cache finds the prompt of the
+turn before, and not its answer, which a real chat would find as well: measured hits are a lower bound.
+
+**Shared prefixes.** `prefix_tokens` of each first prompt (of a chat: its first user message, as no template
+refuses that) are one of `prefixes` texts: the warm-up goes through all of them in turn (it has at least so
+many requests), each measured conversation draws one. They are drawn anew for each load and repeat, and are
+the same over warm-up, measured requests and filler. So every measurement begins with a cache that knows
+none of them and measures one that has seen all of them, and no repeat profits from the one before it. All
+else of every prompt is drawn anew.
 """
 
 from __future__ import annotations
@@ -13,27 +27,41 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from autotune.records import Load, Traffic
+from autotune.workload.lengths import Turn, shapes
+from autotune.workload.words import WORDS, Writer
 
-WORDS = tuple(
-    """
-    the of and to in is it you that he was for on are with as his they be at one have this from or had
-    by hot but some what there we can out other were all your when up use word how said an each she
-    which do their time if will way about many then them would write like so these her long make thing
-    see him two has look more day could go come did my sound no most number who over know water than
-    call first people may down side been now find any new work part take get place made live where after
-    back little only round man year came show every good me give our under name very through
-    """.split()  # noqa: SIM905  (a list of quoted words would be four times as long)
-)
-"""Words that nearly every tokenizer has as one token."""
+__all__ = [
+    "WORDS",
+    "Conversation",
+    "RequestPlan",
+    "conversations",
+    "draws",
+    "first",
+    "measured_count",
+    "warmup_count",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestPlan:
-    """One request to send; `index` counts the requests of its phase."""
+    """One request to send; `index` counts the requests of its phase.
+
+    `prompt` is what its user says now, `history` what was said before, each with its role. `input_tokens` is
+    the length of both that was asked for. `at_s` is when its conversation begins, by a trace, in seconds from
+    the trace's begin; None: there is no trace.
+    """
 
     index: int
     prompt: str
     output_tokens: int
+    history: tuple[tuple[str, str], ...] = ()
+    input_tokens: int = 0
+    at_s: float | None = None
+
+    @property
+    def text(self) -> str:
+        """Everything that is said, as one text: the prompt of a completion."""
+        return " ".join([*(text for _, text in self.history), self.prompt])
 
 
 Conversation = tuple[RequestPlan, ...]
@@ -41,8 +69,9 @@ Conversation = tuple[RequestPlan, ...]
 
 
 def warmup_count(traffic: Traffic, load: Load) -> int:
-    """Return how many requests go first and are not measured: at least 1, one more for each unit of load."""
-    return max(1, math.ceil(traffic.warmup_requests * load.value))
+    """Return how many requests go first and are not measured: at least 1, and 1 for each shared prefix."""
+    prefixes = traffic.prefixes if traffic.prefix_tokens else 1
+    return max(1, prefixes, math.ceil(traffic.warmup_requests * load.value))
 
 
 def measured_count(traffic: Traffic, load: Load) -> int:
@@ -53,23 +82,22 @@ def measured_count(traffic: Traffic, load: Load) -> int:
 def conversations(traffic: Traffic, load: Load, *, repeat: int, phase: str) -> Iterator[Conversation]:
     """Yield the conversations of one phase without end; the same seed yields the same ones.
 
-    Every prompt is drawn anew, also for each load, repeat and phase: no two share their first 16 words, so a
-    prefix cache that works on blocks (vLLM's, of 16 tokens and more) is not hit by what autotune sent before.
-    One that works on single tokens (SGLang's with a page size of 1) finds the one to three first words that
-    two of some thousand prompts have in common: about 1 % of 128 words, and more of shorter prompts. Prompts
-    of a few words can be alike.
-    Lengths have their mean and spread (standard deviation over mean) from a lognormal distribution, at
-    least 1.
+    Every prompt is drawn anew, also for each load, repeat and phase: beside the prefixes they share, no two
+    have their first 16 words in common, so a prefix cache that works on blocks (vLLM's, of 16 tokens and
+    more) is not hit by what autotune sent before. One that works on single tokens (SGLang's with a page size
+    of 1) finds the one to three first words that two of some thousand prompts have in common: about 1 % of
+    128 words, and more of shorter prompts. Prompts of a few words can be alike. A file's conversations are
+    what they are; see `recorded`.
     """
-    chance = draws(traffic, load, repeat=repeat, phase=phase, of="requests")
-    for index in itertools.count():
-        length = _length(chance, traffic.input_tokens, traffic.input_spread)
-        plan = RequestPlan(
-            index=index,
-            prompt=" ".join(chance.choices(WORDS, k=length)),
-            output_tokens=_length(chance, traffic.output_tokens, traffic.output_spread),
-        )
-        yield (plan,)
+    if traffic.pool is not None:
+        from autotune.benchmark.recorded import recorded
+
+        yield from recorded(traffic, load, repeat=repeat, phase=phase)
+        return
+    writing = _Writing(traffic, load, repeat=repeat, phase=phase)
+    lengths = draws(traffic, load, repeat=repeat, phase=phase, of="lengths")
+    for number, turns in enumerate(shapes(traffic, lengths)):
+        yield writing.conversation(number, turns)
 
 
 def first(wanted: int, drawn: Iterable[Conversation]) -> Iterator[Conversation]:
@@ -89,9 +117,51 @@ def draws(traffic: Traffic, load: Load, *, repeat: int, phase: str, of: str) -> 
     return random.Random(key)  # noqa: S311  (repeatable traffic, no secrets)
 
 
-def _length(chance: random.Random, mean: int, spread: float) -> int:
-    if spread == 0:
-        return mean
-    sigma2 = math.log(1 + spread**2)
-    drawn = chance.lognormvariate(math.log(mean) - sigma2 / 2, math.sqrt(sigma2))
-    return max(1, round(drawn))
+class _Writing:
+    """Puts words to the lengths of conversations."""
+
+    def __init__(self, traffic: Traffic, load: Load, *, repeat: int, phase: str) -> None:
+        self._traffic, self._load, self._repeat = traffic, load, repeat
+        self._in_turn = phase == "warmup"
+        self._writer = Writer(tuple(traffic.words), traffic.seed)
+        self._chance = draws(traffic, load, repeat=repeat, phase=phase, of="words")
+        self._choice = draws(traffic, load, repeat=repeat, phase=phase, of="prefixes")
+        self._index = itertools.count()
+        self._prefixes: dict[int, str] = {}
+
+    def conversation(self, number: int, turns: tuple[Turn, ...]) -> Conversation:
+        """Return the requests of the conversation of this number in its phase."""
+        traffic, plans = self._traffic, []
+        history: tuple[tuple[str, str], ...] = ()
+        asked = traffic.prefix_tokens
+        for turn in turns:
+            around = traffic.turn_overhead_tokens if history else traffic.overhead_tokens
+            words = max(1, turn.own_tokens - around)
+            prompt = self._writer.text(self._chance, words)
+            if not history and traffic.prefix_tokens:
+                prompt = f"{self._prefix(number)} {prompt}"
+            asked += words + around
+            plans.append(
+                RequestPlan(
+                    index=next(self._index),
+                    prompt=prompt,
+                    history=history,
+                    input_tokens=asked,
+                    output_tokens=turn.output_tokens,
+                )
+            )
+            if len(plans) < len(turns):
+                answer = self._writer.text(self._chance, turn.output_tokens)
+                history = (*history, ("user", prompt), ("assistant", answer))
+                asked += turn.output_tokens
+        return tuple(plans)
+
+    def _prefix(self, number: int) -> str:
+        """The shared text of a conversation: in turn while the cache warms up, drawn after that."""
+        many = self._traffic.prefixes
+        which = number % many if self._in_turn else self._choice.randrange(many)
+        if which not in self._prefixes:
+            of = f"prefix-{which}"
+            chance = draws(self._traffic, self._load, repeat=self._repeat, phase="every", of=of)
+            self._prefixes[which] = self._writer.text(chance, self._traffic.prefix_tokens)
+        return self._prefixes[which]

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from autotune.records import Load, Mode, Traffic
+from dataclasses import asdict
+
+from autotune.records import Load, Mode, Traffic, Wording
 from autotune.schema import WorkloadConfig
+
+APPROXIMATE = Wording()
 
 
 def loads_of(workload: WorkloadConfig) -> list[Load]:
@@ -12,12 +16,13 @@ def loads_of(workload: WorkloadConfig) -> list[Load]:
     return [Load(mode=mode, value=float(value)) for value in dict.fromkeys(workload.loads)]
 
 
-def traffic_of(workload: WorkloadConfig) -> Traffic:
-    """Return the requests of a workload."""
+def traffic_of(workload: WorkloadConfig, wording: Wording = APPROXIMATE) -> Traffic:
+    """Return the requests of a workload in the words that its plan found."""
+    sampling = {name: value for name, value in asdict(workload.sampling).items() if value is not None}
     return Traffic(
         endpoint=workload.endpoint.value,
-        input_tokens=workload.input_tokens,
-        output_tokens=workload.output_tokens,
+        input_tokens=workload.input_tokens or 0,
+        output_tokens=workload.output_tokens or 0,
         input_spread=workload.input_spread,
         output_spread=workload.output_spread,
         requests_per_load=workload.requests_per_load,
@@ -25,4 +30,15 @@ def traffic_of(workload: WorkloadConfig) -> Traffic:
         warmup_requests=workload.warmup_requests,
         ignore_eos=workload.ignore_eos,
         seed=workload.seed,
+        prefix_tokens=workload.prefix_tokens,
+        prefixes=workload.prefixes,
+        turns=workload.turns,
+        turns_spread=workload.turns_spread,
+        sampling=sampling,
+        extra_body=dict(workload.extra_body),
+        words=wording.words,
+        overhead_tokens=wording.overhead_tokens,
+        turn_overhead_tokens=wording.turn_overhead_tokens,
+        pool=wording.pool,
+        loads=tuple(load.value for load in loads_of(workload)),
     )

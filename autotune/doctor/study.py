@@ -22,6 +22,7 @@ from autotune.doctor.neighbour import Neighbour, Presence, now
 from autotune.records import Lease, Load, Outcome
 from autotune.schema import Config
 from autotune.trial import Job, Trial
+from autotune.workload.lengths import mean_total
 
 LONGER = (20, 1000)  # times the subject's requests make a neighbour's load, which must outlast the subject's
 PROMPTS_BYTES = 2**28  # about as much as the prompts of a neighbour may take
@@ -162,7 +163,7 @@ def _without_end(config: Config) -> Config:
     alike = _at_one_load(config, repeats=REPEATS)
     requests = measured_count(traffic_of(alike.workload), load_of(config))
     least, most = LONGER
-    fitting = PROMPTS_BYTES // (requests * alike.workload.input_tokens * BYTES_PER_TOKEN)
+    fitting = PROMPTS_BYTES // (requests * mean_total(alike.workload, last=True) * BYTES_PER_TOKEN)
     times = max(least, min(most, fitting))
     workload = replace(
         alike.workload,

@@ -13,6 +13,7 @@ from autotune.plan.runtimes.protocol import KvBudget, Layout, Runtime, Setup
 from autotune.plan.weights import GIB, Weights, weights_of
 from autotune.records import Inventory
 from autotune.schema import WorkloadConfig
+from autotune.workload.lengths import mean_total
 
 # Overhead is assumed, not measured. CUDA context and the libraries' workspaces; captured graphs; NCCL's
 # buffers; activations of one step of 8,192 tokens (what the engines profile on an H100), in which about
@@ -133,9 +134,18 @@ def overhead_gib(facts: ModelFacts, layout: Layout) -> float:
 
 
 def mean_tokens(workload: WorkloadConfig) -> int:
-    """Return the mean length of a request with its answer; 0 where it is not given."""
+    """Return the mean length of a request with its history and answer; 0 where it is not given."""
+    return mean_total(workload) if _given(workload) else 0
+
+
+def mean_last_tokens(workload: WorkloadConfig) -> int:
+    """Return the mean length of a conversation's last request; 0 where it is not given."""
+    return mean_total(workload, last=True) if _given(workload) else 0
+
+
+def _given(workload: WorkloadConfig) -> bool:
     lengths = (workload.input_tokens, workload.output_tokens)
-    return max(0, sum(lengths)) if all(isinstance(length, int) for length in lengths) else 0
+    return all(isinstance(length, int) and length > 0 for length in lengths)
 
 
 def _longest(kind: str, args: Mapping[str, Any], facts: ModelFacts) -> int:

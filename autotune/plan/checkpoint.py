@@ -36,7 +36,7 @@ def read_checkpoint(path: str, env: Mapping[str, str]) -> Found | None:
     `env` says where the hub's cache is. What is wrong with a checkpoint is a problem, never an exception.
     """
     try:
-        place = _place(path, env)
+        place = place_of(path, env)
         return None if place is None else _read(place)
     except OSError as error:
         why = f"model.path={path}: cannot be read: {error.strerror or error}"
@@ -44,8 +44,8 @@ def read_checkpoint(path: str, env: Mapping[str, str]) -> Found | None:
         return Found(facts=facts, problems=(f"{why}: give read permission, or another model.path",))
 
 
-def _place(path: str, env: Mapping[str, str]) -> Path | None:
-    """The file or folder that is meant: what is there by that name, else what the hub's cache has."""
+def place_of(path: str, env: Mapping[str, str]) -> Path | None:
+    """Return the file or folder that is meant: what is there by that name, else what the hub's cache has."""
     local = _expanded(path, env)
     if path and local.exists():
         return local

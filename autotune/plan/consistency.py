@@ -9,10 +9,11 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from autotune.plan.account import mean_tokens
+from autotune.plan.account import mean_last_tokens
 from autotune.plan.runtimes.capability import capability_of, checked
 from autotune.plan.runtimes.counts import count, fraction
 from autotune.plan.runtimes.protocol import Setup
+from autotune.schema import WorkloadKind
 
 # Variables that let an engine go beyond the model's own length. Source: vLLM 0.33.0 envs.py, SGLang 0.5.23
 # environ.py.
@@ -160,16 +161,27 @@ def _all_to_all(_setup: Setup, args: Mapping[str, Any]) -> list[str]:
 def _mean_request(setup: Setup, args: Mapping[str, Any]) -> list[str]:
     """What the context cannot hold is cut short, or answered with an error."""
     name = LENGTHS[setup.config.runtime.kind]
-    asked, needed = count(args.get(name)), mean_tokens(setup.config.workload)
-    longest = asked or setup.facts.max_model_len
-    if longest is None or longest >= needed or any(args.get(other) is not None for other in RESHAPED):
+    workload = setup.config.workload
+    asked, needed = count(args.get(name)), mean_last_tokens(workload)
+    longest = context_of(setup, args)
+    if longest is None or longest >= needed:
         return []
+    if workload.kind is not WorkloadKind.synthetic:
+        return []  # what is too long in a file is told by its share
     said = f"{name}={asked}" if asked else f"the model's context of {longest}"
     instead = f"set serving.max_model_len={needed} or more, or" if asked else "set"
     return [
-        f"{said} is below a mean request of the workload, {needed} tokens with its answer: {instead} shorter "
-        "workload.input_tokens or workload.output_tokens"
+        f"{said} is below a mean request of the workload, {needed} tokens with its answer"
+        f"{' and history' if workload.turns > 1 else ''}: {instead} shorter "
+        f"workload.input_tokens or workload.output_tokens{', or fewer turns' if workload.turns > 1 else ''}"
     ]
+
+
+def context_of(setup: Setup, args: Mapping[str, Any]) -> int | None:
+    """Return the longest request with its answer that the engine takes; None where it is unknown."""
+    if any(args.get(other) is not None for other in RESHAPED):
+        return None
+    return count(args.get(LENGTHS[setup.config.runtime.kind])) or setup.facts.max_model_len
 
 
 def _kernels(setup: Setup, args: Mapping[str, Any]) -> list[str]:

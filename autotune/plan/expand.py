@@ -9,11 +9,13 @@ from enum import Enum
 
 from autotune.plan.checkpoint import read_checkpoint
 from autotune.plan.facts import Found
-from autotune.plan.resolve import resolve
-from autotune.records import Candidate, Inventory, Plan
+from autotune.plan.resolve import PLAIN, resolve
+from autotune.records import Candidate, Inventory, Plan, Wording
 from autotune.schema import Config, config_from
 
 Identity = tuple[str, str]
+Find = Callable[[Config], Found | None]
+Word = Callable[[Config, Found | None], tuple[Config, Wording]]
 
 
 class Verdict(str, Enum):
@@ -57,15 +59,32 @@ def identity(plan: Plan, config: Config) -> Identity:
     return plan.signature, config.model.path
 
 
+def planned(config: Config, inventory: Inventory, *, find: Find, word: Word) -> tuple[Config, Plan]:
+    """Return a candidate, with what the file of its workload says of lengths, and its plan."""
+    found = find(config)
+    config, wording = word(config, found)
+    return config, resolve(config, inventory, found, wording)
+
+
+def plain(config: Config, _found: Found | None) -> tuple[Config, Wording]:
+    """Return a candidate without a look at tokenizers and files."""
+    return config, PLAIN
+
+
 def expand(
-    candidates: Iterable[Candidate], inventory: Inventory, find: Callable[[Config], Found | None]
+    candidates: Iterable[Candidate],
+    inventory: Inventory,
+    find: Find,
+    word: Word = plain,
 ) -> list[Entry]:
-    """Return an entry for each candidate, in their order; `find` reads a model's checkpoint."""
+    """Return an entry for each candidate, in their order.
+
+    `find` reads a model's checkpoint, `word` what its requests are made of (`wordings.Wordings`).
+    """
     entries: list[Entry] = []
     first: dict[Identity, int] = {}
     for number, candidate in enumerate(candidates):
-        config = config_from(candidate.config)
-        plan = resolve(config, inventory, find(config))
+        config, plan = planned(config_from(candidate.config), inventory, find=find, word=word)
         earlier = first.setdefault(identity(plan, config), number) if plan.valid else number
         verdict = Verdict.REJECTED
         if plan.valid:

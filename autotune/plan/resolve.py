@@ -13,14 +13,14 @@ from typing import Any
 import yaml
 
 from autotune.errors import ConfigError
-from autotune.plan import arguments, consistency, rules
+from autotune.plan import arguments, consistency, rules, traffic
 from autotune.plan.facts import Found
 from autotune.plan.known import facts_of
 from autotune.plan.memory import Judged, estimate
 from autotune.plan.runtimes import RUNTIMES
 from autotune.plan.runtimes.flags import FlagList, load_flags
 from autotune.plan.runtimes.protocol import Mapped, Setup
-from autotune.records import Inventory, Plan, Readiness
+from autotune.records import Inventory, Plan, Readiness, Wording
 from autotune.schema import Config
 
 # Set by autotune itself for each start; a user who sets one of them would measure another engine.
@@ -31,16 +31,26 @@ OWN_ARGS = {
     "model": "set model.path",
     "model_path": "set model.path",
 }
+PLAIN = Wording()  # without a tokenizer
 OPTIONS_FILE = "options.yaml"  # beside the engine: it is started in the folder of its trial
 
 
-def resolve(config: Config, inventory: Inventory, found: Found | None = None) -> Plan:
+def resolve(
+    config: Config, inventory: Inventory, found: Found | None = None, wording: Wording = PLAIN
+) -> Plan:
     """Return the plan of a candidate; one that cannot run carries all its reasons.
 
-    `found` is what its checkpoint says (`checkpoint.read_checkpoint`), None where none can be read.
+    `found` is what its checkpoint says (`checkpoint.read_checkpoint`), None where none can be read; `wording`
+    what its requests are made of (`wordings.Wordings`, which also gives the configuration).
     """
+    plan = _resolved(config, inventory, found, wording)
+    reasons, notes = (*plan.reasons, *wording.problems), (*plan.notes, *wording.notes)
+    return replace(plan, reasons=reasons, notes=notes, wording=wording)
+
+
+def _resolved(config: Config, inventory: Inventory, found: Found | None, wording: Wording) -> Plan:
     if config.deploy.url is not None:
-        return _foreign(config, inventory)
+        return _foreign(config, inventory, wording)
     if config.runtime.kind not in RUNTIMES:
         kinds = ", ".join(RUNTIMES)
         return _unplanned(config, [f"runtime.kind={config.runtime.kind}: must be one of {kinds}"])
@@ -53,12 +63,12 @@ def resolve(config: Config, inventory: Inventory, found: Found | None = None) ->
         config = replace(config, parallel=rules.whole_sizes(config.parallel))
     known = facts_of(config.model, found)
     setup = Setup(config=config, facts=known.facts, inventory=inventory, flags=flags)
-    plan = _planned(setup)
+    plan = _planned(setup, wording)
     notes = (*_unread(config, found), *_prefixed(config), *known.notes, *plan.notes)
     return replace(plan, reasons=(*sizes, *known.problems, *plan.reasons), notes=notes)
 
 
-def _planned(setup: Setup) -> Plan:
+def _planned(setup: Setup, wording: Wording) -> Plan:
     """The plan of what the runtime is asked for, with its own reasons and notes."""
     config, flags, runtime = setup.config, setup.flags, RUNTIMES[setup.config.runtime.kind]
     layout = runtime.layout(config.parallel)
@@ -85,10 +95,10 @@ def _planned(setup: Setup) -> Plan:
         image=config.runtime.image,
         readiness=runtime.readiness,
         served_model=served_name(config),
-        signature=_signature(config, args, layout.gpus, setup.inventory),
+        signature=_signature(config, args, inventory=setup.inventory, gpus=layout.gpus, wording=wording),
         memory=memory.estimate,
         reasons=(*mapped.reasons, *twice, *own, *wrong, *layout_wrong, *memory.reasons),
-        notes=(*mapped.notes, *notes, *memory.notes),
+        notes=(*mapped.notes, *notes, *memory.notes, *traffic.notes(setup, args, wording)),
     )
 
 
@@ -111,7 +121,7 @@ def served_name(config: Config) -> str:
     return config.model.served_name or config.model.path
 
 
-def _foreign(config: Config, inventory: Inventory) -> Plan:
+def _foreign(config: Config, inventory: Inventory, wording: Wording) -> Plan:
     """The plan for an engine that someone else runs: nothing is started, so nothing is mapped."""
     gpus = config.gpus.count or 0
     return Plan(
@@ -125,7 +135,7 @@ def _foreign(config: Config, inventory: Inventory) -> Plan:
         image="",
         readiness=Readiness(path="/v1/models"),
         served_model="",
-        signature=_signature(config, {}, gpus, inventory),
+        signature=_signature(config, {}, inventory=inventory, gpus=gpus, wording=wording),
         notes=(f"{config.deploy.url} is run by someone else: runtime, presets and version are theirs",),
     )
 
@@ -185,7 +195,9 @@ def _environment(mapped: Mapped, config: Config) -> dict[str, str]:
     return {**mapped.env, **offline, **config.runtime.env}
 
 
-def _signature(config: Config, args: Mapping[str, Any], gpus: int, inventory: Inventory) -> str:
+def _signature(
+    config: Config, args: Mapping[str, Any], *, inventory: Inventory, gpus: int, wording: Wording
+) -> str:
     """Equal exactly if the same engine runs on the same GPUs under the same traffic.
 
     Ports and paths of this host do not count; the order of arguments does not either.
@@ -202,7 +214,7 @@ def _signature(config: Config, args: Mapping[str, Any], gpus: int, inventory: In
         ],
         "trust_remote_code": config.model.trust_remote_code,
         "gpus": [inventory.model, gpus],
-        "traffic": vars(config.workload),
+        "traffic": traffic.identity(config.workload, wording),
     }
     if config.deploy.prefix:  # cores and memory that it binds make another engine
         facts["prefix"] = list(config.deploy.prefix)

@@ -9,6 +9,7 @@ from dataclasses import fields, replace
 
 from autotune.failures.kinds import KINDS
 from autotune.failures.retry import LONGEST_S
+from autotune.plan import traffic
 from autotune.plan.constraints import NODE, shape_reasons
 from autotune.plan.runtimes.protocol import Layout, Setup
 from autotune.records import METRICS, THROUGHPUTS, Inventory, InventoryKind
@@ -79,6 +80,7 @@ def value_problems(config: Config) -> list[str]:
     ]
     if not config.model.path and config.deploy.url is None and config.deploy.kind != "replay":
         problems.append("model.path: must be given: a folder, a GGUF file or a hub name")
+    problems += traffic.problems(config)
     if not config.workload.loads:
         problems.append("workload.loads=[]: give at least one load, such as [1,8]")
     if config.gpus.min_free_fraction > 1:
@@ -139,6 +141,16 @@ def _bounded(config: Config) -> list[tuple[str, float | None, float]]:
         ("workload.output_tokens", workload.output_tokens, 1),
         ("workload.input_spread", workload.input_spread, 0),
         ("workload.output_spread", workload.output_spread, 0),
+        ("workload.turns_spread", workload.turns_spread, 0),
+        ("workload.prefix_tokens", workload.prefix_tokens, 0),
+        ("workload.prefixes", workload.prefixes, 1),
+        ("workload.turns", workload.turns, 1),
+        ("workload.max_tokens", workload.max_tokens, 2),
+        ("workload.sampling.temperature", workload.sampling.temperature, 0),
+        ("workload.sampling.top_p", workload.sampling.top_p, 0),
+        ("workload.sampling.top_k", workload.sampling.top_k, 1),
+        ("workload.sampling.min_p", workload.sampling.min_p, 0),
+        ("workload.sampling.repetition_penalty", workload.sampling.repetition_penalty, 0),
         ("workload.requests_per_load", workload.requests_per_load, 0),
         ("workload.min_requests", workload.min_requests, 1),
         ("workload.warmup_requests", workload.warmup_requests, 0),

@@ -24,6 +24,7 @@ from autotune.records.trials import (
     Status,
     Traffic,
 )
+from autotune.records.wording import Lengths, Wording
 
 __all__ = [
     "LATENCIES",
@@ -39,6 +40,7 @@ __all__ = [
     "Inventory",
     "InventoryKind",
     "Lease",
+    "Lengths",
     "Load",
     "LoadResult",
     "Measurement",
@@ -49,4 +51,5 @@ __all__ = [
     "Readiness",
     "Status",
     "Traffic",
+    "Wording",
 ]

@@ -8,6 +8,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from autotune.records.wording import Wording
+
 THROUGHPUTS = (
     "output_tokens_per_s",
     "total_tokens_per_s",
@@ -89,6 +91,7 @@ class Plan:
     memory: Memory | None = None
     reasons: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    wording: Wording = field(default_factory=Wording)
 
     @property
     def valid(self) -> bool:
@@ -114,7 +117,8 @@ class Traffic:
 
     `input_tokens` and `output_tokens` are means; `*_spread` is the standard deviation over the
     mean (0: every request alike). `requests` is the number measured at one load, or null for
-    `requests_per_load × load`; `warmup_requests` likewise go first and are not measured.
+    `requests_per_load × load`; `warmup_requests` likewise go first and are not measured. The other fields
+    are those of `schema.WorkloadConfig` and `Wording`; `loads` are all that are measured one after another.
     """
 
     endpoint: str
@@ -127,6 +131,17 @@ class Traffic:
     warmup_requests: int
     ignore_eos: bool
     seed: int
+    prefix_tokens: int = 0
+    prefixes: int = 1
+    turns: int = 1
+    turns_spread: float = 0.0
+    sampling: Mapping[str, Any] = field(default_factory=lambda: {"temperature": 0})
+    extra_body: Mapping[str, Any] = field(default_factory=dict)
+    words: tuple[str, ...] = field(default=(), repr=False)
+    overhead_tokens: int = 0
+    turn_overhead_tokens: int = 0
+    pool: str | None = None
+    loads: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

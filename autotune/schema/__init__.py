@@ -39,6 +39,7 @@ from autotune.schema.experiment import (
     TrackingConfig,
     WorkloadConfig,
 )
+from autotune.schema.workload import SamplingConfig, WorkloadKind
 
 __all__ = [
     "ApiEndpoint",
@@ -64,6 +65,7 @@ __all__ = [
     "QuantConfig",
     "RetryConfig",
     "RuntimeConfig",
+    "SamplingConfig",
     "SearchConfig",
     "ServingConfig",
     "SloConfig",
@@ -71,5 +73,6 @@ __all__ = [
     "SweepConfig",
     "TrackingConfig",
     "WorkloadConfig",
+    "WorkloadKind",
     "config_from",
 ]

@@ -7,6 +7,7 @@ from enum import Enum
 from typing import Any
 
 from autotune.schema.engine import MISSING
+from autotune.schema.workload import SamplingConfig, WorkloadKind
 
 SEED: Any = "${seed}"  # the seed of the sweep
 
@@ -42,15 +43,29 @@ class Pull(Enum):
 
 @dataclass
 class WorkloadConfig:
-    """The traffic. Lengths are means in tokens; a spread is standard deviation over mean."""
+    """The traffic. Lengths are means in tokens; a spread is standard deviation over mean.
 
+    `input_tokens` is the mean of a first prompt: `prefix_tokens` that it shares with others, and its own
+    rest, of which the spread is. A later turn adds the answer before it and as much of its own.
+    """
+
+    kind: WorkloadKind = WorkloadKind.synthetic
+    file: str | None = None  # sharegpt, jsonl: the requests
+    file_sha256: str | None = None  # its content's hash; given: the file must have it
+    max_tokens: int | None = None  # sharegpt, jsonl: longer requests are left out; null: the model's length
     endpoint: ApiEndpoint = ApiEndpoint.completions
     mode: LoadMode = LoadMode.concurrency
     loads: list[float] = MISSING  # requests in flight, or requests/s; measured one after another
-    input_tokens: int = MISSING
-    output_tokens: int = MISSING
+    input_tokens: int | None = MISSING  # null: the file's lengths
+    output_tokens: int | None = MISSING  # likewise; given with a file: the length of every answer
     input_spread: float = 0.0
     output_spread: float = 0.0
+    prefix_tokens: int = 0  # of a prompt, shared with other conversations
+    prefixes: int = 1  # so many different ones, drawn by conversation; the warm-up goes through all
+    turns: int = 1  # mean requests of a conversation; sharegpt: at most so many
+    turns_spread: float = 0.0
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    extra_body: dict[str, Any] = field(default_factory=dict)  # more fields of each request
     ignore_eos: bool = True  # fixed output lengths
     requests_per_load: int = 8  # requests measured for each unit of load
     min_requests: int = 16  # at least so many

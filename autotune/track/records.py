@@ -137,10 +137,15 @@ def trial_params(candidate: Candidate, config: Config, plan: Plan, inventory: In
     params = {group: candidate.choices[group] for group in GROUPS if group in candidate.choices}
     for group in DETAILED:
         params |= _flat(group, candidate.config[group])
+    for inner in ("sampling", "extra_body"):
+        params.pop(f"workload.{inner}", None)
+        params |= _flat(f"workload.{inner}", candidate.config["workload"].get(inner, {}))
     params |= _flat("runtime.args", config.runtime.args)
     return params | {
         "runtime.version": plan.runtime_version,
         "model.path": config.model.path,
+        "workload.lengths": plan.wording.lengths.value,
+        **_flat("workload", {"file_sha256": config.workload.file_sha256}),
         "gpu.model": inventory.model,
         "gpu.count": str(plan.gpus),
         "gpu.world_size": str(plan.world_size),

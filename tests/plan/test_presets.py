@@ -11,9 +11,11 @@ from autotune.errors import ConfigError
 from autotune.gpus.inventory import take_inventory
 from autotune.plan.resolve import resolve
 from autotune.plan.rules import value_problems
+from autotune.plan.wordings import Wordings
 from autotune.prepare import prepare
 from autotune.schema import GpusConfig, GpuSpecConfig, config_from
 
+DATA = Path(__file__).parents[1] / "data"
 CONF = Path(__file__).parents[2] / "conf"
 FILES = sorted(CONF.rglob("*.yaml"))
 PRESETS = sorted((path.parent.name, path.stem) for path in CONF.glob("*/*.yaml"))
@@ -43,6 +45,29 @@ def test_preset(group: str, preset: str) -> None:
     assert value_problems(config) == []
     assert resolve(config, INVENTORY).reasons == ()
     assert group == "experiment" or candidate.choices[group] == preset
+
+
+CHUNKED = {"tensorrt_llm": {"long_context": ["serving.chunked_prefill=true"]}}
+
+
+@pytest.mark.parametrize("runtime", ["vllm", "sglang", "tensorrt_llm"])
+@pytest.mark.parametrize("workload", [name for group, name in PRESETS if group == "workload"])
+def test_every_workload_plans_on_every_runtime(
+    runtime: str, workload: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a small file where it is from one; a prompt that an engine takes only in chunks is told."""
+    monkeypatch.setenv("AUTOTUNE_CACHE", str(tmp_path))
+    beside = CHUNKED.get(runtime, {}).get(workload, [])
+    file = DATA / f"{workload}.requests"
+    beside = [*beside, f"workload.file={file}"] if file.exists() else beside
+    with hydra_on(None) as hydra:
+        candidate = candidate_from(compose(hydra, [f"runtime={runtime}", f"workload={workload}", *beside]))
+    config, wording = Wordings({})(config_from(candidate.config))
+    assert value_problems(config) == []
+    assert wording.problems == ()
+    plan = resolve(config, INVENTORY, None, wording)
+    assert plan.reasons == ()
+    assert not [note for note in plan.notes if "longer than the context" in note]
 
 
 @pytest.mark.parametrize("path", FILES, ids=[str(path.relative_to(CONF)) for path in FILES])

@@ -19,6 +19,7 @@ from autotune import failures
 from autotune.benchmark.arrivals import arrivals
 from autotune.benchmark.metrics import UNFINISHED, RequestRecord, summarize
 from autotune.benchmark.traffic import (
+    Conversation,
     RequestPlan,
     conversations,
     first,
@@ -38,7 +39,17 @@ class _Sent:
     phase: str
     plan: RequestPlan
     at_s: float
+    rest: Conversation  # the later turns of its conversation
     chunks_s: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Begin:
+    """A conversation; `at_s` is its time in an open loop, from the first of its phase."""
+
+    phase: str
+    at_s: float
+    conversation: Conversation
 
 
 def evaluate(
@@ -114,26 +125,26 @@ class _VirtualRun:
     ) -> None:
         self._replicas = create_engine(argv, specification).replicas
         self._load = load
-        self._plans = _phases(traffic, load, repeat)
+        self._begins = _phases(traffic, load, repeat)
         self._left = measured_count(traffic, load)
         self._sent: dict[int, _Sent] = {}
         self._events: list[tuple[float, int, str, Any]] = []  # time, order, what, of whom
         self._order = itertools.count()
         self._busy = [False] * len(self._replicas)
-        self._next: _Sent
+        self._next: _Begin
 
     def measure(self) -> list[_Sent]:
         """Run until every measured request has ended."""
         if self._load.mode is Mode.CONCURRENCY:
             for _ in range(int(self._load.value)):
-                self._send(0.0)
+                self._begin(next(self._begins), 0.0)
         else:
-            self._next = next(self._plans)
+            self._next = next(self._begins)
             self._push(0.0, "arrival", None)
         while self._left and self._events:
             now_s, _, what, whom = heapq.heappop(self._events)
             if what == "arrival":
-                self._send(now_s)
+                self._begin(self._next, now_s)
                 self._arrive(now_s)
             else:
                 self._tokens(now_s, *whom)
@@ -141,17 +152,21 @@ class _VirtualRun:
 
     def _arrive(self, now_s: float) -> None:
         """Schedule the next arrival of the open loop: phases follow each other at the same rate."""
-        upcoming = next(self._plans)
-        gap_s = upcoming.at_s - self._next.at_s if upcoming.plan.index else 1 / self._load.value
+        upcoming = next(self._begins)
+        same_phase = upcoming.phase == self._next.phase
+        gap_s = upcoming.at_s - self._next.at_s if same_phase else 1 / self._load.value
         self._next = upcoming
         self._push(now_s + gap_s, "arrival", None)
 
-    def _send(self, now_s: float) -> None:
-        sent = next(self._plans) if self._load.mode is Mode.CONCURRENCY else self._next
-        plan, number = sent.plan, len(self._sent)
-        self._sent[number] = _Sent(phase=sent.phase, plan=plan, at_s=now_s)
+    def _begin(self, begin: _Begin, now_s: float) -> None:
+        self._send(begin.phase, begin.conversation, now_s)
+
+    def _send(self, phase: str, conversation: Conversation, now_s: float) -> None:
+        """Send the first request of what is left of a conversation."""
+        plan, number = conversation[0], len(self._sent)
+        self._sent[number] = _Sent(phase=phase, plan=plan, at_s=now_s, rest=conversation[1:])
         home = min(range(len(self._replicas)), key=lambda i: self._replicas[i].load)
-        prompt = tuple(plan.prompt.split())
+        prompt = tuple(plan.text.split())
         self._replicas[home].add(Request(number=number, prompt=prompt, output_tokens=plan.output_tokens))
         if not self._busy[home]:
             self._step(home, now_s)
@@ -163,30 +178,32 @@ class _VirtualRun:
             self._push(now_s + step.duration_s, "tokens", (home, [item.number for item in step.tokens]))
 
     def _tokens(self, now_s: float, home: int, numbers: Sequence[int]) -> None:
-        """Tokens come out; who has all of them sends the next request, and the replica steps on."""
+        """Tokens come out; who has all of them sends the next turn or request, and the replica steps on."""
         for number in numbers:
             sent = self._sent[number]
             sent.chunks_s.append(now_s)
             if len(sent.chunks_s) == sent.plan.output_tokens:
                 self._left -= sent.phase == "measure"
-                if self._load.mode is Mode.CONCURRENCY:
-                    self._busy[home] = True
-                    self._send(now_s)
+                self._busy[home] = True
+                if sent.rest:
+                    self._send(sent.phase, sent.rest, now_s)
+                elif self._load.mode is Mode.CONCURRENCY:
+                    self._begin(next(self._begins), now_s)
         self._step(home, now_s)
 
     def _push(self, at_s: float, what: str, whom: Any) -> None:
         heapq.heappush(self._events, (at_s, next(self._order), what, whom))
 
 
-def _phases(traffic: Traffic, load: Load, repeat: int) -> Iterator[_Sent]:
-    """The requests of all phases; `at_s` is their time in an open loop, from the first of their phase."""
+def _phases(traffic: Traffic, load: Load, repeat: int) -> Iterator[_Begin]:
+    """The conversations of all phases."""
     counts = {"warmup": warmup_count(traffic, load), "measure": measured_count(traffic, load), "fill": None}
     for phase, count in counts.items():
         drawn = conversations(traffic, load, repeat=repeat, phase=phase)
         wanted = drawn if count is None else first(count, drawn)
         times_s = arrivals(traffic, load, repeat=repeat, phase=phase)
         for at_s, conversation in zip(times_s, wanted, strict=False):
-            yield from (_Sent(phase=phase, plan=plan, at_s=at_s) for plan in conversation)
+            yield _Begin(phase=phase, at_s=at_s, conversation=conversation)
 
 
 def _record(sent: _Sent, begin_s: float) -> RequestRecord:
@@ -198,7 +215,7 @@ def _record(sent: _Sent, begin_s: float) -> RequestRecord:
         scheduled_s=None,
         ended_s=sent.chunks_s[-1] - begin_s if sent.chunks_s else 0.0,
         chunks_s=tuple(chunk - begin_s for chunk in sent.chunks_s),
-        prompt_tokens=len(sent.plan.prompt.split()),
+        prompt_tokens=len(sent.plan.text.split()),
         output_tokens=sent.plan.output_tokens,
         status=200,
         error=None if finished else UNFINISHED,

@@ -21,6 +21,7 @@ from autotune.plan.runtimes.protocol import KvBudget, Layout, Mapped, Setup
 from autotune.plan.runtimes.tensorrt_llm_layout import argument
 from autotune.records import InventoryKind, Readiness
 from autotune.schema import ParallelConfig
+from autotune.workload.lengths import mean_total, own_tokens
 
 # No usage reports during a measurement; 1.2 makes none and ignores it. Source: tensorrt_llm/usage.
 BASE_ENV = {"TRTLLM_NO_USAGE_STATS": "1"}
@@ -99,16 +100,19 @@ def _prompts(setup: Setup) -> tuple[list[str], list[str]]:
     with an error. Source: llmapi/llm.py `_check_arguments`.
     """
     workload = setup.config.workload
-    limit, tokens = _token_limit(setup), workload.input_tokens
-    if limit is None or not isinstance(tokens, int) or setup.config.deploy.kind == "replay":
+    limit, given = _token_limit(setup), workload.input_tokens
+    if limit is None or not isinstance(given, int) or setup.config.deploy.kind == "replay":
         return [], []
+    tokens = mean_total(workload, last=True) - (workload.output_tokens or 0)  # with the history
+    history = f" with {workload.turns} turns" if workload.turns > 1 else ""
     said = (
-        f"workload.input_tokens={tokens}: without chunked prefill a prompt must fit in max_num_tokens={limit}"
+        f"workload.input_tokens={given}{history}: without chunked prefill a prompt must fit in "
+        f"max_num_tokens={limit}"
     )
     advice = "serving.chunked_prefill=true or serving.max_batched_tokens"
     if tokens > limit:
         return [f"{said}: set {advice}={tokens}"], []
-    longest = int(tokens * (1 + SPREADS * workload.input_spread))
+    longest = int(tokens + SPREADS * workload.input_spread * own_tokens(workload))
     return [], [f"{said}; for the longest set {advice}={longest}"] if longest > limit else []
 
 

@@ -116,6 +116,34 @@ def test_an_open_loop_below_capacity_keeps_up() -> None:
     assert slow["requests_per_s"] == pytest.approx(5, rel=0.5)
 
 
+def test_shared_prefixes_and_histories_are_found_by_a_prefix_cache() -> None:
+    """Prompts of 2,048 tokens that share all but 128 cost a fraction; without caching they do not."""
+    at = Load(mode=Mode.CONCURRENCY, value=8)
+    sharing = replace(TRAFFIC, input_tokens=2048, prefix_tokens=1920, prefixes=4, output_tokens=4)
+    alone = replace(sharing, prefix_tokens=0)
+    talking = replace(TRAFFIC, input_tokens=512, turns=6, output_tokens=4)
+
+    def ttft(traffic: Traffic, *words: str) -> float:
+        return evaluate(command("vllm", *words), specification("vllm"), traffic, at)["ttft_ms_p50"]
+
+    off = "--no-enable-prefix-caching"
+    assert 3 * ttft(sharing) < ttft(alone) == pytest.approx(ttft(sharing, off), rel=0.05)
+    assert 2 * ttft(talking) < ttft(talking, off)
+
+
+def test_a_turn_begins_when_the_one_before_it_has_ended() -> None:
+    """Alone, 12 requests of three turns are as many as 12 single ones; an open loop starts conversations."""
+    talking = replace(TRAFFIC, turns=3, min_requests=12)
+    one = Load(mode=Mode.CONCURRENCY, value=1)
+    found = evaluate(command("vllm"), specification("vllm"), talking, one)
+    assert found["requests_completed"] == 12
+    assert found["duration_s"] == pytest.approx(12 * found["e2e_ms_mean"] / 1000, rel=0.01)
+    rate = Load(mode=Mode.RATE, value=2)
+    arriving = evaluate(command("vllm"), specification("vllm"), replace(talking, min_requests=60), rate)
+    assert arriving["requests_completed"] == 60
+    assert arriving["requests_per_s"] == pytest.approx(3 * 2, rel=0.5)
+
+
 def test_what_the_engine_refuses_is_refused() -> None:
     """No number for an engine that would not start."""
     with pytest.raises(EngineRefusal, match="must be divisible by tensor parallel size"):

@@ -6,6 +6,7 @@ import http.client
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ import pytest
 
 from autotune.benchmark.native import NativeClient
 from autotune.benchmark.protocol import MeasureRequest
+from autotune.benchmark.traffic import conversations, first, measured_count
 from autotune.deploy import probe
 from autotune.deploy.simulated.cost_model import Deployment, ModelFacts
 from autotune.deploy.simulated.evaluate import evaluate
-from autotune.records import Endpoint, GpuSpec, Load, Mode
+from autotune.records import Endpoint, GpuSpec, Load, Mode, Traffic
 from tests.deploy.simulated.facts import GPU, MODEL, command, specification
 from tests.deploy.simulated.standin import gauge, post, running, streamed, until
 from tests.deploy.simulated.test_evaluate import TRAFFIC
@@ -149,13 +151,18 @@ def test_steps_take_their_time(vllm: str) -> None:
     assert took_s < 3 * expected_s
 
 
-def test_http_agrees_with_the_direct_evaluation(vllm: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "traffic",
+    [TRAFFIC, replace(TRAFFIC, endpoint="chat", turns=3, prefix_tokens=64, prefixes=2, output_tokens=32)],
+    ids=["single requests", "conversations"],
+)
+def test_http_agrees_with_the_direct_evaluation(vllm: str, tmp_path: Path, traffic: Traffic) -> None:
     """The native client measures what the cost model says, within a wide margin for a busy machine."""
     load = Load(mode=Mode.CONCURRENCY, value=4)
     measured = NativeClient().measure(
         MeasureRequest(
             endpoint=Endpoint(url=vllm, model="m"),
-            traffic=TRAFFIC,
+            traffic=traffic,
             load=load,
             repeat=0,
             out_dir=tmp_path,
@@ -163,7 +170,12 @@ def test_http_agrees_with_the_direct_evaluation(vllm: str, tmp_path: Path) -> No
             timeout_s=60,
         )
     )
-    direct = evaluate(command("vllm", "-tp", "2"), specification("vllm"), TRAFFIC, load)
+    direct = evaluate(command("vllm", "-tp", "2"), specification("vllm"), traffic, load)
     assert measured.requests_failed == 0
+    assert measured.raw is not None
+    drawn = first(measured_count(traffic, load), conversations(traffic, load, repeat=0, phase="measure"))
+    asked = {plan.index: plan.input_tokens for conversation in drawn for plan in conversation}
+    records = json.loads(measured.raw.read_text())
+    assert {r["index"]: r["prompt_tokens"] for r in records if r["phase"] == "measure"} == asked
     for name in ("output_tokens_per_s", "tpot_ms_p50"):
         assert measured.metrics[name] == pytest.approx(direct[name], rel=0.3)

@@ -1,0 +1,119 @@
+"""The conversations of a user's file, as `workload.pool` drew them.
+
+Each measurement has its own part of what was drawn, one after the other over loads and repeats, so that no
+conversation is sent twice while there are enough; then they are used again from the first on. A trace begins
+anew with each measurement: its order and times are what it is for. A request that is recorded by its length
+alone gets words that are drawn anew for each load and repeat.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from autotune.records import Load, Traffic
+from autotune.workload.files import BLOCK
+from autotune.workload.pool import slot_size
+from autotune.workload.words import Writer
+
+if TYPE_CHECKING:
+    from autotune.benchmark.traffic import Conversation, RequestPlan
+
+
+def recorded(traffic: Traffic, load: Load, *, repeat: int, phase: str) -> Iterator[Conversation]:
+    """Yield the conversations of one phase without end."""
+    pool = _pool(str(traffic.pool))
+    timed = pool[0]["at_s"] is not None
+    begin = _begin(traffic, load, repeat=repeat, phase=phase, timed=timed)
+    period_s = _period_s(pool) if timed else 0.0
+    writing = _Writing(traffic, load, repeat=repeat, phase=phase)
+    index = itertools.count()
+    for place in itertools.count(begin):
+        rounds, which = divmod(place, len(pool))
+        content = pool[which]
+        at_s = content["at_s"] + rounds * period_s if timed else None
+        yield tuple(writing.request(content, ask, next(index), at_s) for ask in content["asks"])
+
+
+@lru_cache(maxsize=2)
+def _pool(file: str) -> list[dict[str, Any]]:
+    content: list[dict[str, Any]] = json.loads(Path(file).read_bytes())
+    return content
+
+
+def _begin(traffic: Traffic, load: Load, *, repeat: int, phase: str, timed: bool) -> int:
+    """The place of the first conversation of a phase."""
+    from autotune.benchmark.traffic import measured_count, warmup_count
+
+    sizes = {
+        value: slot_size(
+            value,
+            requests_per_load=traffic.requests_per_load,
+            min_requests=traffic.min_requests,
+            warmup_requests=traffic.warmup_requests,
+        )
+        for value in (*traffic.loads, load.value)
+    }
+    loads = traffic.loads or (load.value,)
+    before = itertools.takewhile(lambda value: value != load.value, loads)
+    slot = 0 if timed else repeat * sum(sizes[value] for value in loads) + sum(sizes[v] for v in before)
+    warmup, measured = warmup_count(traffic, load), measured_count(traffic, load)
+    return slot + {"warmup": 0, "measure": warmup}.get(phase, warmup + measured)
+
+
+def _period_s(pool: list[dict[str, Any]]) -> float:
+    """How long a trace is, with a mean gap after its last request."""
+    last_s: float = pool[-1]["at_s"]
+    return last_s + (last_s / (len(pool) - 1) if len(pool) > 1 else 1.0)
+
+
+class _Writing:
+    """Puts recorded texts, or words for recorded lengths, into requests."""
+
+    def __init__(self, traffic: Traffic, load: Load, *, repeat: int, phase: str) -> None:
+        from autotune.benchmark.traffic import draws
+
+        self._chance = draws(traffic, load, repeat=repeat, phase=phase, of="words")
+        self._shared = partial(draws, traffic, load, repeat=repeat, phase="every")
+        self._writer = Writer(tuple(traffic.words), traffic.seed)
+        self._overhead = traffic.overhead_tokens
+
+    def request(
+        self, content: dict[str, Any], ask: dict[str, Any], index: int, at_s: float | None
+    ) -> RequestPlan:
+        """Return one request of a conversation."""
+        from autotune.benchmark.traffic import RequestPlan
+
+        texts = [(str(role), str(text)) for role, text in content["texts"]]
+        said = texts[: ask["position"]]
+        prompt = texts[ask["position"]][1] if texts else self._text(ask["input_tokens"], content["blocks"])
+        return RequestPlan(
+            index=index,
+            prompt=prompt,
+            history=tuple(said),
+            input_tokens=ask["input_tokens"],
+            output_tokens=ask["output_tokens"],
+            at_s=at_s,
+        )
+
+    def _text(self, tokens: int, blocks: list[int]) -> str:
+        """Words for a length: those of its named blocks, which others may share, then its own."""
+        left = max(1, tokens - self._overhead)
+        parts = []
+        for block in blocks:
+            words = min(BLOCK, left)
+            if words:
+                parts.append(self._block(block, words))
+            left -= words
+        if left:
+            parts.append(self._writer.text(self._chance, left))
+        return " ".join(parts)
+
+    def _block(self, block: int, words: int) -> str:
+        """The first words of a block: a shorter one is the beginning of a longer one."""
+        text = self._writer.text(self._shared(of=f"block-{block}"), BLOCK)
+        return text if words == BLOCK else " ".join(text.split()[:words])
