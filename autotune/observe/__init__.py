@@ -1,9 +1,10 @@
 """What the engine and the GPUs say of themselves while a load client measures.
 
-Sampled in the background every `measure.sample_s` seconds from the moment the engine is ready, and once more
-where a measurement begins and ends. [B, E] is the measured window of the client, as `windows.py` finds it. The
-names below are metrics of a measurement like any other: in the journal, in MLflow at the chosen load and as
-`by_load/…`, over repeats their median. What is not told is left out and noted, never guessed.
+Sampled in the background every `measure.sample_s` seconds from the moment the engine is ready, and once
+more where a measurement begins and ends. [B, E] is the measured window of the client, as `windows.py` finds
+it. The names below are metrics of a measurement like any other: in the journal, in MLflow at the chosen load
+and as `by_load/…`, over repeats their median. What is not told is left out and noted, never guessed. Of a
+simulated engine or declared GPUs no GPU is sampled, of an engine that someone else runs neither.
 
 | metric | what it is |
 |---|---|
@@ -22,9 +23,9 @@ names below are metrics of a measurement like any other: in the journal, in MLfl
 | energy_j_per_output_token | energy_j / (output_tokens_per_s · (E - B)) |
 | energy_j_per_total_token | energy_j / (total_tokens_per_s · (E - B)) |
 
-Energy is the difference of the GPU's own counter, interpolated linearly at B and E; where there is no counter,
-power integrated by the trapezoid rule. Counters of the engine are differences between the samples nearest to B
-and to E, counted on where a counter began anew.
+Energy is the difference of the GPU's own counter, interpolated linearly at B and E; where there is no
+counter, power integrated by the trapezoid rule. Counters of the engine are differences between the samples
+nearest to B and to E, counted on where a counter began anew.
 
 The series go to `series.jsonl` of the trial, whose lines hold the name of each value as MLflow shows it:
 `system/gpu_<index>_…` (named as MLflow's own system metrics, so that its UI shows them as such) and

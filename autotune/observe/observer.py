@@ -126,7 +126,10 @@ class Watched:
         notes = [*self._engine_notes(), *unknown_notes(self._nvml.readings, self._gpus)]
         throttled = self._throttling.note(self._gpus)
         notes += [throttled] if throttled else []
-        notes += [] if all(ended) else ["a sampler of metrics hangs; it was left behind"]
+        if all(ended):
+            self._scraper.close()
+        else:
+            notes.append("a sampler of metrics hangs; it was left behind")
         samples = [*engine_series(self._engine.readings), *gpu_series(self._nvml.readings, self._gpus)]
         with suppress(OSError):  # a full disk ends the trial elsewhere, with a reason
             write_series(self._folder, samples, clock=self._clock, measured=self._measured)

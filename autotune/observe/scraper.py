@@ -67,6 +67,7 @@ class Scraper:
         if failed:
             self.failures.append(why)
         elif page is None:
+            self.close()
             raise NoMetrics(f"{why}{self._advice()}")
         return page or None
 
@@ -78,6 +79,10 @@ class Scraper:
             with suppress(OSError):
                 open_socket.shutdown(socket.SHUT_RDWR)
 
+    def close(self) -> None:
+        """Close the connection; nobody may be looking."""
+        self._connection.close()
+
     def _ask(self) -> tuple[Page | None, str]:
         why = ""
         for question in self._questions:
@@ -86,7 +91,7 @@ class Scraper:
             if page or (self._settled and status == 200):
                 self._questions, self._settled = (question,), True
                 return page, ""
-            path = question.partition("?")[0]
+            path = question.partition("?")[0].rstrip("/")
             why = f"{path} has none" if status == 200 else f"{path} answers with status {status}"
         return None, why
 
@@ -110,9 +115,11 @@ def _questions(runtime: str | None) -> Sequence[str]:
     """Each path with the wanted names, then without.
 
     Source: prometheus_client exposition.py: `name[]` restricts a page; a page that is put together from
-    several processes (SGLang, vLLM with several API servers) is empty then.
+    several processes (SGLang, vLLM with several API servers) is empty then. vLLM 0.32.0
+    entrypoints/serve/instrumentator/metrics.py: another library answers `/metrics`, whole; what only begins
+    so, as `/metrics/` does, reaches prometheus_client.
     """
     names = NAMES.get(runtime or "", ALL_NAMES)
     wanted = "&".join(f"{quote('name[]')}={quote(name)}" for name in names)
     paths = PATHS.get(runtime or "") or dict.fromkeys(path for paths in PATHS.values() for path in paths)
-    return [f"{path}{query}" for path in paths for query in (f"?{wanted}", "")]
+    return [f"{path}{query}" for path in paths for query in (f"/?{wanted}", "")]

@@ -1,8 +1,8 @@
 """The metrics page of the simulated engine: the names and labels of the engine that it stands for.
 
 Source: vLLM 0.32.0's own page; SGLang 0.5.23 observability/metrics_collector.py. vLLM has a series for each
-`engine`, SGLang one for each `dp_rank` if there are several. SGLang counts prompts when requests end; here both
-count when they are admitted.
+`engine`, SGLang one for each `dp_rank` if there are several. SGLang counts prompts when requests end; here
+both count when they are admitted.
 """
 
 from __future__ import annotations
