@@ -41,9 +41,7 @@ def test_an_engine_that_cannot_is_asked_for_the_whole_page(status: int) -> None:
 def test_tensorrt_llm_tells_at_another_path_or_as_json() -> None:
     """Prometheus first, because reading the iterations takes them away."""
     prometheus = "trtllm_num_requests_running 2\n"
-    with serving(
-        lambda path: (200, prometheus) if path == "/prometheus/metrics" else (404, "")
-    ) as pages:
+    with serving(lambda path: (200, prometheus) if path == "/prometheus/metrics" else (404, "")) as pages:
         with closing(Scraper(pages.url, "tensorrt_llm")) as scraper:
             assert scraper.look() == {"running": {",": 2.0}}
         assert not any(path.startswith("/metrics") for path in pages.asked)
