@@ -154,7 +154,7 @@ class Watched:
         looks, failures = self._scraper.looks, self._scraper.failures
         pages = self._engine.readings
         notes = []
-        if failures and len(failures) > PATIENCE * looks:
+        if self._measured and len(failures) > PATIENCE * looks:
             notes.append(f"server metrics: {len(failures)} of {looks} looks went without: {failures[-1]}")
         if pages and (missing := untold(pages)):
             notes.append(f"server metrics: the engine does not tell {', '.join(missing)}")
