@@ -61,7 +61,8 @@ def test_replicas_of_vllm_are_told_apart() -> None:
         for engine, value in enumerate(values)
     ]
     page = read_page("\n".join(lines))
-    assert (gauge(page, "running"), gauge(page, "kv_cache_usage")) == (8.0, pytest.approx(0.4))
+    assert gauge(page, "running") == 8.0
+    assert gauge(page, "kv_cache_usage") == pytest.approx(0.4)
     assert gauge(page, "waiting") is None
 
 

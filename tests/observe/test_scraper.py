@@ -59,8 +59,9 @@ def test_an_engine_of_unknown_kind_is_found_by_its_page() -> None:
     """`deploy.url` may be any engine, below any path."""
     page = "sglang:num_queue_reqs 4\n"
     with serving(lambda path: (200, page) if path == "/prefix/metrics" else (404, "")) as pages:
-        with closing(Scraper(f"{pages.url}/prefix/", None)) as scraper:
-            assert scraper.look() == {"waiting": {",": 4.0}}
+        scraper = Scraper(f"{pages.url}/prefix/", None)
+        assert scraper.look() == {"waiting": {",": 4.0}}
+        scraper.close()
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -66,7 +67,7 @@ def test_a_long_trial_is_thinned(series: int, most: int, tmp_path: Path) -> None
     seconds = [point[3] for point in points]
     assert len(points) == most
     assert (seconds[0], seconds[-1]) == (-10, 2989)
-    gaps = {b - a for a, b in zip(seconds, seconds[1:], strict=False)}
+    gaps = {b - a for a, b in pairwise(seconds)}
     assert max(gaps) - min(gaps) <= 1
 
 
