@@ -28,6 +28,8 @@ def main(folder: Path) -> int:
         ("the argv is recorded", all(_argv_holds(value, queued) for value, (queued, _) in by_value.items())),
         ("the engine told its version", all(e["engine_version"].startswith("0.32.0") for e in ends.values())),
         ("tokens are counted by the engine", all(_counts(folder / queued[n]["folder"]) for n in ends)),
+        ("the engine told how busy it was", all(_busy(e) for e in ends.values())),
+        ("its series are in the store", _points(folder, "server/running") >= 2 * len(ends)),
         ("the store says real", _tag(folder, "autotune.simulated") == ["false", "false"]),
         ("no engine is left", _engines(folder) == []),
         ("no temporary file is left", not list(Path(tempfile.gettempdir()).glob("autotune-*"))),
@@ -73,6 +75,22 @@ def _counts(trial: Path) -> bool:
     rows = json.loads((trial / "measurements.json").read_text())
     measured = [r for row in rows for r in row["requests"] if r["phase"] == "measure"]
     return len(measured) >= 96 and all(r["output_tokens"] == 64 and r["prompt_tokens"] > 0 for r in measured)
+
+
+def _busy(end: dict[str, Any]) -> bool:
+    """Requests in its batch, no more than it may have, and some of its KV cache in use."""
+    metrics = end["metrics"]
+    names = ("server/running_max", "server/kv_cache_usage_max", "server/waiting_mean", "server/preemptions")
+    if any(name not in metrics for name in names):
+        return False
+    return bool(0 < metrics["server/running_max"] <= 32 and 0 < metrics["server/kv_cache_usage_max"] < 1)
+
+
+def _points(folder: Path, name: str) -> int:
+    with sqlite3.connect(folder.parents[1] / "mlruns" / "mlflow.db") as store:
+        [(count,)] = store.execute("select count(*) from metrics where key = ?", (name,)).fetchall()
+    store.close()
+    return int(count)
 
 
 def _tag(folder: Path, key: str) -> list[str]:
