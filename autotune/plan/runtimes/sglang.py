@@ -60,14 +60,6 @@ TABLE: dict[str, Rule] = {
 }
 
 
-def _told(setup: Setup, mapped: Mapped) -> Mapped:
-    """SGLang tells its metrics only if asked at its start. Source: entrypoints/http_server.py:314."""
-    if setup.config.measure.sample_s is None or setup.config.deploy.kind == "replay":
-        return mapped
-    args = {**mapped.args, "enable_metrics": True}
-    return replace(mapped, args=args, origin={**mapped.origin, "enable_metrics": "measure.sample_s"})
-
-
 class Sglang:
     """The SGLang adapter; see `protocol.Runtime`."""
 
@@ -88,7 +80,6 @@ class Sglang:
         ]
         if setup.inventory.kind is InventoryKind.CPU:
             reasons.append("gpus=cpu: SGLang is not served on a CPU here: use runtime=vllm")
-        mapped = _told(setup, mapped)
         notes = [*mapped.notes, *stored.unread(setup)]
         if stored.skipped(setup):
             notes.append(UNKNOWN)

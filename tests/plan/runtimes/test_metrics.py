@@ -42,7 +42,8 @@ def test_sglang_has_to_be_asked(words: list[str], asked: bool) -> None:  # noqa:
     assert not any("metrics" in text for text in found.files.values())
 
 
-def test_a_user_who_switches_it_off_is_told_what_that_wins_over() -> None:
-    """As with every explicit argument."""
-    notes = plan("runtime=sglang", "+runtime.args.enable_metrics=false").notes
-    assert "runtime.args.enable_metrics=False wins over measure.sample_s (True)" in notes
+def test_asked_by_the_user_or_by_us_it_is_the_same_engine() -> None:
+    """So it is no other candidate; one that does not tell is another."""
+    ours, theirs = plan("runtime=sglang"), plan("runtime=sglang", "+runtime.args.enable_metrics=true")
+    assert ours.signature == theirs.signature
+    assert ours.signature != plan("runtime=sglang", "+runtime.args.enable_metrics=false").signature
