@@ -18,6 +18,7 @@ from autotune.benchmark.protocol import Benchmark, MeasureRequest, Progress
 from autotune.benchmark.workload import loads_of, traffic_of
 from autotune.deploy.protocol import Deployer, Order, Ready, Server
 from autotune.errors import InfrastructureError, Interrupted, TrialError
+from autotune.observe.observer import Observer
 from autotune.records import (
     Candidate,
     Endpoint,
@@ -139,11 +140,13 @@ class Trial:
                     self.emit("server_started", **server_record(server.started))
                 watch.stops(client)
                 client.prepare(self._request(expected, loads_of(self.job.config.workload)[0]))
+                observer = Observer(order, self.deployer, note=progress.notes.append)
                 ready = progress.ready = server.ready()
                 watch.serves(None if self.job.config.deploy.url is not None else server.death)
                 progress.notes.extend(ready.notes)
                 self.emit("server_ready", **ready_record(ready))
-                self._measure_loads(server, progress, client=client, endpoint=ready.endpoint, watch=watch)
+                with observer.watching(client, ready) as seen:
+                    self._measure_loads(server, progress, client=seen, endpoint=ready.endpoint, watch=watch)
             finally:
                 watch.close()
                 try:

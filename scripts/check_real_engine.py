@@ -34,6 +34,8 @@ def main(folder: Path) -> int:
             "64 tokens in and out, by the count of the engine",
             all(_counts(folder / queued[n]["folder"]) for n in ends),
         ),
+        ("the engine told how busy it was", all(_busy(e) for e in ends.values())),
+        ("its series are in the store", _points(folder, "server/running") >= 2 * len(ends)),
         ("the store says real", _tag(folder, "autotune.simulated") == ["false", "false"]),
         ("no engine is left", _engines(folder) == []),
         ("no temporary file is left", not list(Path(tempfile.gettempdir()).glob("autotune-*"))),
@@ -89,6 +91,22 @@ def check_chats(folder: Path) -> int:
     exact = set(counted) == {64, 160} and any("exact" in note for note in end["notes"])
     print(f"{'ok  ' if exact else 'FAIL'} chats of two turns have prompts of exact lengths: {set(counted)}")
     return 0 if exact else 1
+
+
+def _busy(end: dict[str, Any]) -> bool:
+    """Requests in its batch, no more than it may have, and some of its KV cache in use."""
+    metrics = end["metrics"]
+    names = ("server/running_max", "server/kv_cache_usage_max", "server/waiting_mean", "server/preemptions")
+    if any(name not in metrics for name in names):
+        return False
+    return bool(0 < metrics["server/running_max"] <= 32 and 0 < metrics["server/kv_cache_usage_max"] < 1)
+
+
+def _points(folder: Path, name: str) -> int:
+    with sqlite3.connect(folder.parents[1] / "mlruns" / "mlflow.db") as store:
+        [(count,)] = store.execute("select count(*) from metrics where key = ?", (name,)).fetchall()
+    store.close()
+    return int(count)
 
 
 def _tag(folder: Path, key: str) -> list[str]:

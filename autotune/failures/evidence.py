@@ -20,6 +20,9 @@ _CHATTER = re.compile(
 # A line of source code in a traceback: it holds the words of a message without being one.
 _SOURCE = re.compile(r"""\braise [\w.]+\(|\blogger\.\w|\bassert [^"']*["']|(?:^|\] )\s*[rbf]{0,2}["']""")
 
+# A line of the engine's access log that `observe` causes.
+_OWN_LOOK = re.compile(r'"GET \S*/metrics\S* HTTP/[\d.]+"')
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
@@ -82,6 +85,11 @@ def quote(log: str, at: int) -> str:
 
 
 def last_line(log: str) -> str:
-    """Return the last line of a log that says anything, with its number."""
+    """Return the last line of a log that says anything, with its number.
+
+    What the engine logs of our own looks at its metrics says nothing of it.
+    """
     said = log.rstrip()
+    while _OWN_LOOK.search(said, said.rfind("\n") + 1):
+        said = said[: said.rfind("\n") + 1].rstrip()
     return quote(log, len(said) - 1) if said else "engine.log is empty"

@@ -7,18 +7,22 @@ Questions are answered one after another, whichever threads ask. Every call may 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from autotune.errors import ConfigError
 from autotune.gpus.nvml_facts import Described, facts, listed_gpu, lost_words, placed, status_now
+from autotune.gpus.nvml_usage import usage_now
 from autotune.gpus.visible import Listed
-from autotune.records import Gpu, GpuStatus
+from autotune.records import Gpu, GpuStatus, GpuUsage
 
 NO_GPU_ADVICE = (
     "choose gpus=cpu for engines on a CPU, or a declared inventory such as gpus=h100_8x with deploy=simulated"
 )
+
+
+Answer = TypeVar("Answer")
 
 
 class Driver:
@@ -87,17 +91,27 @@ class Driver:
 
     def statuses(self, uuids: Iterable[str]) -> dict[str, GpuStatus]:
         """Return how busy these GPUs are; all are lost if there is no driver any more."""
+        return self._of_each(tuple(uuids), status_now, GpuStatus(lost=True))
+
+    def usages(self, uuids: Iterable[str]) -> dict[str, GpuUsage]:
+        """Return what these GPUs do now; of one that is lost nothing is known."""
+        return self._of_each(tuple(uuids), usage_now, GpuUsage())
+
+    def _of_each(
+        self, uuids: Sequence[str], ask: Callable[[Any, Any], Answer], lost: Answer
+    ) -> dict[str, Answer]:
+        """Ask each GPU the same; `lost` is the answer for those that cannot be asked."""
         nvml = _pynvml()
-        wanted = tuple(uuids)
         with self._guard:
             try:
                 if not self._started:
                     self._start(nvml)
                     self._list(nvml)
-                return {uuid: self._status(nvml, uuid) for uuid in wanted}
+                handles = {uuid: self._handles.get(uuid) for uuid in uuids}
+                return {u: lost if handle is None else ask(nvml, handle) for u, handle in handles.items()}
             except nvml.NVMLError:
                 self._stop(nvml)
-                return {uuid: GpuStatus(lost=True) for uuid in wanted}
+                return dict.fromkeys(uuids, lost)
 
     def _start(self, nvml: Any) -> None:
         nvml.nvmlInit()
@@ -133,10 +147,6 @@ class Driver:
                 here.append(Described(gpu=gpu, handle=handle, asked=asked))
         return placed(nvml, here), tuple(notes)
 
-    def _status(self, nvml: Any, uuid: str) -> GpuStatus:
-        handle = self._handles.get(uuid)
-        return GpuStatus(lost=True) if handle is None else status_now(nvml, handle)
-
 
 DRIVER = Driver()  # one for the process, as NVML is
 
@@ -148,6 +158,11 @@ def read_statuses(uuids: Iterable[str]) -> dict[str, GpuStatus]:
     thread may ask, a few times a second.
     """
     return DRIVER.statuses(uuids)
+
+
+def read_usages(uuids: Iterable[str]) -> dict[str, GpuUsage]:
+    """Return what these GPUs do now, by UUID, for samples beside a measurement; any thread may ask."""
+    return DRIVER.usages(uuids)
 
 
 def _pynvml() -> Any:

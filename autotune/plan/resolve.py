@@ -32,6 +32,9 @@ OWN_ARGS = {
     "model_path": "set model.path",
 }
 PLAIN = Wording()  # without a tokenizer
+# Without these an engine does not tell its metrics. Source: SGLang 0.5.23 entrypoints/http_server.py:314.
+# TensorRT-LLM's return_perf_metrics is not among them: it collects times of every request.
+TELLING = {"sglang": {"enable_metrics": True}}
 OPTIONS_FILE = "options.yaml"  # beside the engine: it is started in the folder of its trial
 
 
@@ -75,6 +78,7 @@ def _planned(setup: Setup, wording: Wording) -> Plan:
     mapped = runtime.mapped(setup)
     explicit, twice = arguments.canonical(config.runtime.args, flags)
     args, notes = _with_explicit(mapped, explicit)
+    args = {**_telling(config), **args}
     refused = {**OWN_ARGS, **runtime.layout_args}
     own = [f"runtime.args.{name}: {refused[name]}" for name in explicit if name in refused]
     wrong = [*arguments.check(args, flags), *consistency.argument_reasons(setup, args)]
@@ -166,6 +170,12 @@ def _with_explicit(mapped: Mapped, explicit: Mapping[str, Any]) -> tuple[dict[st
         if name in mapped.args and mapped.args[name] != value
     ]
     return {**mapped.args, **explicit}, notes
+
+
+def _telling(config: Config) -> Mapping[str, Any]:
+    """What lets an engine be sampled, where it will be; an explicit argument wins."""
+    sampled = config.measure.sample_s is not None and config.deploy.kind != "replay"
+    return TELLING.get(config.runtime.kind, {}) if sampled else {}
 
 
 def _argv(

@@ -4,7 +4,7 @@
 a file, a clock or the environment, so a trial that sees only these values can run in any thread.
 """
 
-from autotune.records.hardware import Gpu, GpuSpec, GpuStatus, Inventory, InventoryKind, Lease
+from autotune.records.hardware import Gpu, GpuSpec, GpuStatus, GpuUsage, Inventory, InventoryKind, Lease
 from autotune.records.trials import (
     LATENCIES,
     METRICS,
@@ -37,6 +37,7 @@ __all__ = [
     "Gpu",
     "GpuSpec",
     "GpuStatus",
+    "GpuUsage",
     "Inventory",
     "InventoryKind",
     "Lease",

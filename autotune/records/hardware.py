@@ -74,6 +74,26 @@ class GpuStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GpuUsage:
+    """What a GPU does at one moment, as it is sampled beside a measurement; None is what is not told.
+
+    Fractions are 0-1. `energy_j` counts from the load of the driver. `throttles` are the reasons that hold
+    its clocks down, empty for none. `unknown` says what the driver did not tell and why.
+    """
+
+    utilization: float | None = None
+    memory_gib: float | None = None
+    memory_fraction: float | None = None
+    power_w: float | None = None
+    energy_j: float | None = None
+    sm_clock_mhz: float | None = None
+    memory_clock_mhz: float | None = None
+    temperature_c: float | None = None
+    throttles: frozenset[str] | None = None
+    unknown: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Inventory:
     """The GPUs that trials may use, in the driver's order; `notes` say which were left out and why."""
 

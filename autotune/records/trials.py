@@ -25,8 +25,21 @@ METRICS = (
     "requests_completed",
     "requests_failed",
     "client_cpu_fraction",
+    *(f"server/{name}_{of}" for name in ("kv_cache_usage", "running", "waiting") for of in ("mean", "max")),
+    "server/preemptions",
+    "server/prefix_cache_hit_rate",
+    "gpu/utilization_mean",
+    "gpu/memory_gib_max",
+    "gpu/power_w_mean",
+    "gpu/sm_clock_mhz_mean",
+    "gpu/memory_clock_mhz_mean",
+    "gpu/temperature_c_max",
+    "gpu/throttled_fraction",
+    "energy_j",
+    "energy_j_per_output_token",
+    "energy_j_per_total_token",
 )
-"""What can be measured at one load. Source: contract section 3."""
+"""What can be measured at one load. Source: contract section 3; `server/`, `gpu/` and energy: `observe`."""
 
 
 class Mode(str, Enum):

@@ -216,5 +216,6 @@ class MeasureConfig:
     """How each load is measured."""
 
     repeats: int = 3  # measurements at each load; the median is ranked
+    sample_s: float | None = 1.0  # between two looks at the engine's metrics and its GPUs; null: never
     stall_timeout_s: float = 300.0  # an engine has hung from which nothing came for so long; not in a replay
     trial_timeout_s: float | None = None  # longest trial, start-up included; null: no limit; not in a replay

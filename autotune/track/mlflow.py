@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autotune.observe.series import read_points
 from autotune.places import local_store
 from autotune.track.database import ensure_database
 from autotune.track.journal import Tail
@@ -154,6 +155,7 @@ class Writer:
         if event.get("image_digest"):
             tags["autotune.image_digest"] = event["image_digest"]
         metrics = _metrics(event, self.phases.get(trial, {}))
+        metrics += _series(self.store.folder / self.folders[trial])
         for begin in range(0, len(metrics), BATCH):
             self.client.log_batch(run_id, metrics=metrics[begin : begin + BATCH])
         devices = Param("gpu.device_ids", self.devices[trial])  # of the last attempt: it can be written once
@@ -179,7 +181,7 @@ class Writer:
 
     def _artifacts(self, trial: int) -> Iterator[Path]:
         folder = self.store.folder / self.folders[trial]
-        for name in ("config.yaml", "plan.json", "engine.log", "measurements.json"):
+        for name in ("config.yaml", "plan.json", "engine.log", "measurements.json", "series.jsonl"):
             if (folder / name).exists():
                 yield folder / name
         yield from sorted(folder.glob("engine.attempt-*.log"))
@@ -214,6 +216,13 @@ def _metrics(event: Event, phases: Mapping[str, float]) -> list[Any]:
         step = round(result["load"]["value"])
         rows += [(f"by_load/{name}", value, step) for name, value in result["metrics"].items()]
     return [Metric(name, value, stamp, step) for name, value, step in rows if value is not None]
+
+
+def _series(folder: Path) -> list[Any]:
+    """What was sampled over the trial: MLflow's System metrics, and the engine's own in theirs."""
+    from mlflow.entities import Metric
+
+    return [Metric(name, value, stamp, step) for name, value, stamp, step in read_points(folder)]
 
 
 def _ms(event: Event) -> int:

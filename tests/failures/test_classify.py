@@ -173,6 +173,14 @@ def test_an_empty_log() -> None:
     assert last_line("\n \n") == "engine.log is empty"
 
 
+def test_the_last_line_is_none_that_our_own_looks_cause() -> None:
+    """An engine whose API answers while nothing else moves says nothing by that."""
+    look = 'INFO:     127.0.0.1:48440 - "GET /metrics/?name%5B%5D=vllm%3Anum HTTP/1.1" 200 OK'
+    said = 'INFO:     127.0.0.1:48440 - "POST /v1/completions HTTP/1.1" 200 OK'
+    assert last_line(f"{said}\n{look}\n{look}\n") == f"engine.log:1: {said}"
+    assert last_line(f"{look}\n") == "engine.log is empty"
+
+
 def test_a_huge_log_is_read_in_seconds() -> None:
     """200,000 lines, 25 MB, and the cause before the last line of it: far below the limit even when busy."""
     line = "(EngineCore pid=7544) INFO 11-24 10:59:38 [loggers.py:127] Engine 000: Avg prompt throughput: 0.0 tokens/s, Running: 8 reqs\n"

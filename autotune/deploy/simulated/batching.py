@@ -74,6 +74,7 @@ class Replica:
         self.waiting: deque[Sequence] = deque()
         self.running: list[Sequence] = []
         self.preemptions = 0
+        self.looked_up_tokens = self.found_tokens = 0  # in the prefix cache, of requests admitted first
         self._prefixes: OrderedDict[int, None] = OrderedDict()
 
     @property
@@ -151,6 +152,9 @@ class Replica:
                 sequence.cached = 0
                 return
             self.waiting.popleft()
+            if self.limits.prefix_caching and not sequence.made:
+                self.looked_up_tokens += sequence.known
+                self.found_tokens += sequence.cached
 
     def _take(self, sequence: Sequence, work: list[tuple[Sequence, int]]) -> bool:
         """Add as much of a prefill as the step has room for.

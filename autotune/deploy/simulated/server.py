@@ -16,6 +16,7 @@ import uvicorn
 
 from autotune.deploy.simulated.batching import Sequence
 from autotune.deploy.simulated.engine import Engine
+from autotune.deploy.simulated.metrics_page import metrics_page
 from autotune.deploy.simulated.openai_protocol import (
     PATHS,
     Answer,
@@ -34,22 +35,6 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 SSE = [(b"content-type", b"text/event-stream; charset=utf-8")]
 JSON = [(b"content-type", b"application/json")]
 PROMETHEUS = [(b"content-type", b"text/plain; version=0.0.4")]
-
-METRICS = {
-    "vllm": (
-        ("vllm:num_requests_running", "gauge"),
-        ("vllm:num_requests_waiting", "gauge"),
-        ("vllm:kv_cache_usage_perc", "gauge"),
-        ("vllm:num_preemptions_total", "counter"),
-    ),
-    "sglang": (
-        ("sglang:num_running_reqs", "gauge"),
-        ("sglang:num_queue_reqs", "gauge"),
-        ("sglang:token_usage", "gauge"),
-        ("sglang:num_retracted_requests_total", "counter"),
-    ),
-}
-"""Running, waiting, share of the KV cache in use, preemptions. Source: engine-facts section 4."""
 
 
 class App:
@@ -82,7 +67,7 @@ class App:
         elif scope["method"] == "POST" and scope["path"] in PATHS:
             await self._complete(scope["path"], receive, send)
         elif scope["path"] == "/metrics" and self._engine.arguments.metrics:
-            await _answer(send, 200, self._metrics().encode(), PROMETHEUS)
+            await _answer(send, 200, metrics_page(self._engine).encode(), PROMETHEUS)
         elif scope["path"] in self._pages:
             await _json(send, 200, self._pages[scope["path"]]())
         else:
@@ -133,20 +118,6 @@ class App:
         steps = sum(loop.steps for loop in self._loops)
         mean_s = sum(loop.late_s for loop in self._loops) / max(steps, 1)
         return {"steps": steps, "mean_s": mean_s, "max_s": max(loop.max_late_s for loop in self._loops)}
-
-    def _metrics(self) -> str:
-        replicas = self._engine.replicas
-        values = (
-            sum(len(replica.running) for replica in replicas),
-            sum(len(replica.waiting) for replica in replicas),
-            sum(replica.used_tokens for replica in replicas) / (self._engine.kv_tokens * len(replicas)),
-            sum(replica.preemptions for replica in replicas),
-        )
-        label = json.dumps(self._engine.arguments.served_name)
-        rows = zip(METRICS[self._engine.engine], values, strict=True)
-        return "".join(
-            f"# TYPE {name} {kind}\n{name}{{model_name={label}}} {value}\n" for (name, kind), value in rows
-        )
 
 
 class EngineServer(uvicorn.Server):

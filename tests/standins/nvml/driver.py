@@ -31,6 +31,11 @@ class StandInGpu:
     utilization_percent: int | None = 0
     power_w: float | None = 70
     power_limit_w: float | None = 700
+    energy: bool = True
+    sm_clock_mhz: int | None = 1980
+    memory_clock_mhz: int | None = 2619
+    temperature_c: int | None = 60
+    reasons: int | None = 0
     capability: str | None = "9.0"
     mig: bool | None = False
     numa: int | None = 0
@@ -49,6 +54,11 @@ class StandInGpu:
             "utilization": self.utilization_percent,
             "power_mw": None if self.power_w is None else int(self.power_w * 1000),
             "power_limit_mw": None if self.power_limit_w is None else int(self.power_limit_w * 1000),
+            "energy": 1 if self.energy else None,
+            "sm_clock": self.sm_clock_mhz,
+            "memory_clock": self.memory_clock_mhz,
+            "temperature": self.temperature_c,
+            "reasons": self.reasons,
             "capability": self.capability,
             "pci": f"0000FFFF:{index + 16:02X}:00.0",
             "mig": None if self.mig is None else int(self.mig),

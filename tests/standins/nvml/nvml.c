@@ -4,6 +4,7 @@
      gpus 2                          how many there are; without the file no driver is loaded
      gpu 0 uuid GPU-...              a fact of GPU 0; one that is missing is Not Supported
      gpu 0 lost 1                    every call about it answers GPU is lost
+     gpu 0 energy 1                  it has drawn its present power since the host was started
      link 0 1 0                      P2P status of the NVLINK capability (missing: 5, not supported)
      level 0 1 10                    common ancestor (missing: 50, different NUMA nodes)
      error nvmlDeviceGetName 0 4     that function answers 4 for GPU 0; `*` in place of 0: for all
@@ -12,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 enum { OK = 0, UNINITIALIZED = 1, INVALID = 2, NOT_SUPPORTED = 3, TOO_SMALL = 7, NOT_LOADED = 9, LOST = 15 };
 enum { LINE = 4096, NVLINK = 2 };
@@ -175,6 +177,28 @@ int nvmlDeviceGetCpuAffinity(void *handle, unsigned size, unsigned long long *ma
 int nvmlDeviceGetPowerUsage(void *handle, unsigned *milliwatts) {
     return unsigned_fact(__func__, handle, "power_mw", milliwatts);
 }
+int nvmlDeviceGetTotalEnergyConsumption(void *handle, unsigned long long *millijoules) {
+    char words[LINE];
+    unsigned milliwatts = 0;
+    struct timespec now;
+    int code = fact(__func__, handle, "energy", words);
+    if (!code) code = unsigned_fact(__func__, handle, "power_mw", &milliwatts);
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    if (!code) *millijoules = (unsigned long long)((now.tv_sec + now.tv_nsec / 1e9) * milliwatts);
+    return code;
+}
+int nvmlDeviceGetClockInfo(void *handle, unsigned type, unsigned *megahertz) {
+    return unsigned_fact(__func__, handle, type == 1 ? "sm_clock" : type == 2 ? "memory_clock" : "-", megahertz);
+}
+int nvmlDeviceGetTemperature(void *handle, unsigned sensor, unsigned *celsius) {
+    return unsigned_fact(__func__, handle, sensor == 0 ? "temperature" : "-", celsius);
+}
+int nvmlDeviceGetCurrentClocksThrottleReasons(void *handle, unsigned long long *bits) {
+    unsigned value = 0;
+    int code = unsigned_fact(__func__, handle, "reasons", &value);
+    *bits = value;
+    return code;
+}
 int nvmlDeviceGetEnforcedPowerLimit(void *handle, unsigned *milliwatts) {
     return unsigned_fact(__func__, handle, "power_limit_mw", milliwatts);
 }
@@ -188,6 +212,12 @@ int nvmlDeviceGetTopologyCommonAncestor(void *a, void *b, int *level) {
 }
 
 #ifndef OLD_DRIVER
+int nvmlDeviceGetCurrentClocksEventReasons(void *handle, unsigned long long *bits) {
+    unsigned value = 0;
+    int code = unsigned_fact(__func__, handle, "reasons", &value);
+    *bits = value;
+    return code;
+}
 int nvmlDeviceGetMemoryAffinity(void *handle, unsigned size, unsigned long long *mask, unsigned scope) {
     return scope == 0 ? mask_fact(__func__, handle, "numa", size, mask) : NOT_SUPPORTED;
 }
