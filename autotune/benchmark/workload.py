@@ -25,4 +25,9 @@ def traffic_of(workload: WorkloadConfig) -> Traffic:
         warmup_requests=workload.warmup_requests,
         ignore_eos=workload.ignore_eos,
         seed=workload.seed,
+        arrival=workload.arrival.value,
+        burstiness=workload.burstiness,
+        ramp_s=workload.ramp_s,
+        seconds_per_load=workload.seconds_per_load,
+        warmup_max_s=workload.warmup_max_s,
     )

@@ -20,6 +20,7 @@ from autotune.schema.engine import (
 )
 from autotune.schema.experiment import (
     ApiEndpoint,
+    Arrival,
     BenchmarkConfig,
     BudgetConfig,
     DeployConfig,
@@ -42,6 +43,7 @@ from autotune.schema.experiment import (
 
 __all__ = [
     "ApiEndpoint",
+    "Arrival",
     "AttentionDtype",
     "BenchmarkConfig",
     "BudgetConfig",
