@@ -10,11 +10,11 @@ from autotune.benchmark.traffic import draws
 from autotune.records import Load, Traffic
 
 
-def _constant(chance: random.Random, traffic: Traffic) -> float:
+def _constant(_: random.Random, __: Traffic) -> float:
     return 1.0
 
 
-def _poisson(chance: random.Random, traffic: Traffic) -> float:
+def _poisson(chance: random.Random, _: Traffic) -> float:
     return chance.expovariate(1.0)
 
 

@@ -49,8 +49,8 @@ UNFINISHED = "unfinished"
 class RequestRecord:
     """One request. Times are seconds from B; `chunks_s` the arrivals that brought tokens.
 
-    It was to be sent at `due_s`: when the schedule said so (`scheduled_s`), else when the request before it had
-    ended; None where none was. The client set about it at `begun_s`, and wrote it at `sent_s`.
+    It was to be sent at `due_s`: when the schedule said so (`scheduled_s`), else when the request before it
+    had ended; None where none was. The client set about it at `begun_s`, and wrote it at `sent_s`.
     """
 
     phase: str

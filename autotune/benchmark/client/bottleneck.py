@@ -70,8 +70,8 @@ def client_metrics(records: Sequence[RequestRecord], offer: Offer) -> dict[str, 
 def client_bound(metrics: Mapping[str, float], load: Load) -> list[str]:
     """Return in sentences why the client limited what was measured: what, measured, allowed; or nothing.
 
-    Where most requests failed nothing is said: they fail faster than any engine answers, and how fast they are
-    sent again is no measure of the client.
+    Where most requests failed nothing is said: they fail faster than any engine answers, and how fast they
+    are sent again is no measure of the client.
     """
     if metrics["requests_failed"] > metrics["requests_completed"] or "ttft_ms_mean" not in metrics:
         return []
@@ -96,10 +96,10 @@ def client_bound(metrics: Mapping[str, float], load: Load) -> list[str]:
             f"requests were sent {delay_ms:.1f} ms late in the mean, {delay_allowed_ms:.1f} ms is allowed"
         )
     if achieved < ACHIEVED_FRACTION:
-        what = "requests in flight" if load.mode is Mode.CONCURRENCY else "requests/s"
+        what = "requests in flight" if load.mode is Mode.CONCURRENCY else "req/s"
         problems.append(
-            f"the load client offered {metrics['load_achieved']:.1f} {what}, {achieved:.0%} of what was asked, "
-            f"{ACHIEVED_FRACTION:.0%} is needed"
+            f"the load client offered {metrics['load_achieved']:.1f} {what}, {achieved:.0%} of what was "
+            f"asked, {ACHIEVED_FRACTION:.0%} is needed"
         )
     return problems
 

@@ -9,7 +9,7 @@ import socket
 from typing import Any
 
 
-class Lost(Exception):  # noqa: N818
+class Lost(Exception):
     """The process at the other end has gone."""
 
 

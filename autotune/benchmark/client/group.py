@@ -23,7 +23,8 @@ import uvloop
 from autotune.benchmark.client.channel import Channel, Lost
 from autotune.benchmark.client.requests import Share
 from autotune.benchmark.client.results import Part, part_of
-from autotune.benchmark.client.run import Decisions, LoadRun, Report
+from autotune.benchmark.client.run import LoadRun, Report
+from autotune.benchmark.client.stage import Decisions
 from autotune.benchmark.client.tally import State
 
 AHEAD_S = 0.05  # so long before its time is a common beginning told: messages have come by then
@@ -93,6 +94,7 @@ class _Lead(Decisions):
 
     def __init__(self, run: LoadRun, followers: Sequence[Channel], report: Report) -> None:
         super().__init__(run)
+        self._run = run
         self.window_begin_s = 0.0
         self._followers, self._report = followers, report
         self._everybody = {None, *range(len(followers))}
@@ -192,6 +194,7 @@ class _Follow(Decisions):
 
     def __init__(self, run: LoadRun, leader: Channel) -> None:
         super().__init__(run)
+        self._run = run
         self._leader = leader
         self.window_begin_s = 0.0
         self._start: asyncio.Future[float] = asyncio.get_running_loop().create_future()

@@ -1,4 +1,4 @@
-"""The connections to one endpoint: kept, opened where none is idle, given up when an answer takes too long."""
+"""The connections to one endpoint: kept, opened where none is idle, given up when an answer is too late."""
 
 from __future__ import annotations
 

@@ -13,8 +13,8 @@ ERRORS = 2.0  # standard errors of the difference
 class Steadiness:
     """Judges the end-to-end latency of warm-up requests, in batches of one for each unit of load.
 
-    A batch holds requests that were *sent* one after the other, and is complete when they have ended: taken by
-    their end, short answers would come first and look like a trend. It is steady when the mean of the last
+    A batch holds requests that were *sent* one after the other, and is complete when they have ended: taken
+    by their end, short answers would come first and look like a trend. It is steady when the mean of the last
     complete batch differs from that of the one before it by no more than 5 %, or by no more than two standard
     errors of the difference, so that answers of unlike lengths are not taken for a trend. Failed requests do
     not count.

@@ -105,8 +105,8 @@ class _Pattern:
 def _unlike(reads: Sequence[tuple[float, bytes]], stamps: list[float]) -> Iterator[tuple[float, bytes]]:
     """Yield the events that must be parsed; those known to bring tokens go to `stamps` at once.
 
-    The text of a known one has no line end, so a read that is one from its first byte to its last is one event
-    and nothing else, if no part of an event came before it.
+    The text of a known one has no line end, so a read that is one from its first byte to its last is one
+    event and nothing else, if no part of an event came before it.
     """
     pattern: _Pattern | None = None
     tries = TRIES
@@ -131,8 +131,8 @@ def _unlike(reads: Sequence[tuple[float, bytes]], stamps: list[float]) -> Iterat
 def _pattern(event: bytes, data: bytes) -> _Pattern | None:
     """Return the pattern of an event, if it brings nothing but text.
 
-    Where the text lies is guessed and then proved: with a mark in its place, the same object must be read with
-    the mark as its text.
+    Where the text lies is guessed and then proved: with a mark in its place, the same object must be read
+    with the mark as its text.
     """
     found = TEXT.search(data)
     if found is None or event != b"data: " + data:
