@@ -6,8 +6,8 @@ ttft + i × itl, an absolute time, so nothing drifts; the receipt is the read th
 
 `GET /truth?skip=S&take=N` says when the chunks were really written, for N requests in order of receipt after
 the first S (default: all), of those that ended well; `GET /requests` says it of each request by the checksum
-of its body, and `GET /reset` forgets. A write may come up to half a millisecond early and, on an idle core, one
-late: the loop's timers have whole milliseconds. It goes to the socket at once, when it is stamped.
+of its body, and `GET /reset` forgets. A write may come up to half a millisecond early and, on an idle core,
+one late: the loop's timers have whole milliseconds. It goes to the socket at once, when it is stamped.
 """
 
 from __future__ import annotations
@@ -29,29 +29,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import httptools
 import uvloop
+from known_timing_protocol import STREAM_HEAD, answer, event, frame
 
-STREAM_HEAD = (
-    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\n"
-    b"Transfer-Encoding: chunked\r\n\r\n"
-)
 TICK_S = 0.001  # uvloop's timers
-REASONS = {200: "OK", 404: "Not Found", 500: "Internal Server Error"}
-
-
-def frame(*events: object) -> bytes:
-    """One HTTP chunk of server-sent events."""
-    data = b"".join(
-        b"data: " + (event.encode() if isinstance(event, str) else json.dumps(event).encode()) + b"\n\n"
-        for event in events
-    )
-    return f"{len(data):x}\r\n".encode() + data + b"\r\n"
-
-
-def event(path: str, text: str, finish: str | None = None) -> dict[str, Any]:
-    """A chunk of a completion or of a chat."""
-    chat = path.endswith("/chat/completions")
-    choice: dict[str, Any] = {"index": 0, "delta": {"content": text}} if chat else {"index": 0, "text": text}
-    return {"id": "known", "model": "known", "choices": [{**choice, "finish_reason": finish}]}
 
 
 @dataclass(slots=True)
@@ -201,13 +181,6 @@ class KnownTiming:
 
 def _turn(number: int, every: int) -> bool:
     return every > 0 and number % every == 0
-
-
-def answer(transport: Any, status: int, content: object) -> None:
-    """Write a whole JSON answer; the connection is kept."""
-    body = json.dumps(content).encode()
-    head = f"HTTP/1.1 {status} {REASONS[status]}\r\nContent-Type: application/json\r\n"
-    transport.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
 
 
 class Handler(asyncio.Protocol):

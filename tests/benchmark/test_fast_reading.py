@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -11,16 +11,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autotune.benchmark.client.connection import Exchange
-from autotune.benchmark.client.stream import TRIES, Answer, _unlike, events, read_answer
+from autotune.benchmark.client.frames import Frames
+from autotune.benchmark.client.stream import TRIES, Answer, read_answer, unlike
 
 HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 LAST = b"0\r\n\r\n"
 
 
-def plainly(reads: Sequence[tuple[float, bytes]]) -> Answer:
+def events(raw: Sequence[tuple[float, bytes]]) -> Iterator[tuple[float, bytes]]:
+    """The data of each event, with the stamp of the read that completed it; every read goes to the parser."""
+    frames, body = Frames(), b""
+    for stamp, data in raw:
+        *whole, body = (body + frames.feed(data)).split(b"\n\n")
+        yield from ((stamp, event.removeprefix(b"data: ")) for event in whole)
+
+
+def plainly(raw: Sequence[tuple[float, bytes]]) -> Answer:
     """The same answer by JSON alone, every event parsed."""
     stamps, usage, done = [], None, False
-    for stamp, data in events(reads):
+    for stamp, data in events(raw):
         if data == b"[DONE]":
             done = True
             continue
@@ -91,6 +100,13 @@ def sent(contents: Sequence[dict[str, Any]], *, spaced: bool, ascii_only: bool, 
     )
 
 
+def whole_chunks(data: bytes) -> list[tuple[float, bytes]]:
+    """The head, each event in an HTTP chunk and a read of its own, as most come, and the last chunk."""
+    chunks = [event + b"\n\n" for event in data.split(b"\n\n")[:-1]]
+    parts = [HEAD, *(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks), LAST]
+    return [(float(n), part) for n, part in enumerate(parts)]
+
+
 def cut(data: bytes, places: Sequence[int]) -> list[tuple[float, bytes]]:
     """The data in reads that end at these places."""
     ends = sorted({place % (len(data) + 1) for place in places} | {len(data)})
@@ -116,11 +132,10 @@ def test_an_answer_is_read_as_by_json_alone(
     done: bool,  # noqa: FBT001
 ) -> None:
     """Whatever the texts, whatever stands between them, and wherever the reads end."""
-    data = sent(contents, spaced=spaced, ascii_only=ascii_only, done=done)
-    reads = cut(data, places)
-    if whole:  # one event a read, as most come
-        reads = [(float(n), event + b"\n\n") for n, event in enumerate(data.split(b"\n\n")[:-1])]
-    answer, expected = read_answer(Exchange(status=200, reads=reads)), plainly(reads)
+    raw = whole_chunks(sent(contents, spaced=spaced, ascii_only=ascii_only, done=done))
+    if not whole:
+        raw = cut(b"".join(data for _, data in raw), places)
+    answer, expected = read_answer(Exchange(status=200, raw=raw)), plainly(raw)
     assert (answer.error, answer.stamps) == (expected.error, expected.stamps)
     assert (answer.prompt_tokens, answer.output_tokens) == (expected.prompt_tokens, expected.output_tokens)
 
@@ -135,7 +150,6 @@ def test_an_answer_is_taken_out_of_its_frames(places: list[int], size: int) -> N
     parts = [body[at : at + size] for at in range(0, len(body), size)]
     raw = HEAD + b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts) + LAST
     exchange = Exchange(status=200, raw=cut(raw, places))
-    exchange.unpack()
     answer = read_answer(exchange)
     assert (answer.error, len(answer.stamps), answer.output_tokens) == (None, 8, 36)
     assert list(answer.stamps) == sorted(answer.stamps)
@@ -144,24 +158,22 @@ def test_an_answer_is_taken_out_of_its_frames(places: list[int], size: int) -> N
 def test_most_chunks_are_not_parsed() -> None:
     """Of 200 that differ in their text only, one; else the test above would compare one way with itself."""
     contents = [{"id": "x", "choices": [{"text": f" w{n}", "finish_reason": None}]} for n in range(200)]
-    data = sent(contents, spaced=True, ascii_only=True, done=False)
-    reads = [(float(n), event + b"\n\n") for n, event in enumerate(data.split(b"\n\n")[:-1])]
+    raw = whole_chunks(sent(contents, spaced=True, ascii_only=True, done=False))
     stamps: list[float] = []
-    assert len(list(_unlike(reads, stamps))) == 1
-    assert stamps == [float(n) for n in range(1, 200)]
+    assert len(list(unlike(raw, Frames(), stamps))) == 1
+    assert stamps == [float(n) for n in range(2, 201)]
 
 
 def test_a_stream_that_always_changes_is_read_all_the_same() -> None:
     """No pattern is looked for without end."""
     contents = [{"id": n, "choices": [{"text": " w", "finish_reason": None}]} for n in range(5 * TRIES)]
-    data = sent(contents, spaced=True, ascii_only=True, done=False)
+    raw = whole_chunks(sent(contents, spaced=True, ascii_only=True, done=False))
     stamps: list[float] = []
-    assert len(list(_unlike([(0.0, data)], stamps))) + len(stamps) == 5 * TRIES
+    assert len(list(unlike(raw, Frames(), stamps))) + len(stamps) == 5 * TRIES
 
 
 @pytest.mark.parametrize("raw", [HEAD + b"5\r\nhello\r\n", HEAD + b"zz\r\n"], ids=["cut", "no chunk"])
 def test_an_answer_that_was_taken_for_complete_is_a_bad_one(raw: bytes) -> None:
     """By its last bytes it had an end, by the grammar it has none."""
     exchange = Exchange(status=200, raw=[(0.0, raw)])
-    exchange.unpack()
     assert read_answer(exchange).error == "bad_response"

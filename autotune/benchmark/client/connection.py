@@ -1,8 +1,8 @@
 """One keep-alive HTTP connection: writes a request, stamps every read of its answer.
 
 On the way nothing is decoded that need not be: of a streamed answer the head is parsed and the rest kept with
-the time of each read; what marks its end is looked for in the last bytes only. `Exchange.unpack` takes the
-answer apart after the run, by the whole grammar, and says so where the short look was wrong.
+the time of each read; what marks its end is looked for in the last bytes only. `frames` and `stream` take the
+answer apart after the run, by the whole grammar, and say so where the short look was wrong.
 """
 
 from __future__ import annotations
@@ -27,25 +27,15 @@ OK = 200
 class Exchange:
     """What one request has brought so far: times are `perf_counter` seconds, 0 for not yet.
 
-    `raw` are the reads as they came, `reads` what they brought of the answer's body, after `unpack`.
+    `raw` are the reads as they came.
     """
 
     begun_s: float = 0.0  # when the client set about sending it; a connection may have to be opened first
     sent_s: float = 0.0
     ended_s: float = 0.0
     status: int = 0
-    reads: list[tuple[float, bytes]] = field(default_factory=list)
     error: str | None = None  # connect, truncated, timeout, bad_response, unfinished
     raw: list[tuple[float, bytes]] = field(default_factory=list)
-
-    def unpack(self) -> None:
-        """Fill `reads` from `raw`; an answer that had been taken for complete and is not is a bad one."""
-        if not self.raw:
-            return
-        self.reads, complete = _bodies(self.raw)
-        self.raw = []
-        if self.error is None and not complete:
-            self.error = "bad_response"
 
 
 class Connection(asyncio.Protocol):
@@ -160,34 +150,3 @@ def _ends_stream(raw: list[tuple[float, bytes]], data: bytes) -> bool:
     if data == LAST_CHUNK:
         return len(raw) > 1 and raw[-2][1].endswith(CHUNK_END)
     return data.endswith(STREAM_END)
-
-
-class _Unpacker:
-    """Collects the body's pieces; the parser calls it."""
-
-    def __init__(self) -> None:
-        self.pieces: list[bytes] = []
-        self.complete = False
-
-    def on_body(self, body: bytes) -> None:
-        self.pieces.append(body)
-
-    def on_message_complete(self) -> None:
-        self.complete = True
-
-
-def _bodies(raw: list[tuple[float, bytes]]) -> tuple[list[tuple[float, bytes]], bool]:
-    """Return the body's pieces with their stamps, and whether the answer is complete."""
-    unpacker = _Unpacker()
-    parser = httptools.HttpResponseParser(unpacker)
-    reads: list[tuple[float, bytes]] = []
-    pieces = unpacker.pieces
-    try:
-        for stamp, data in raw:
-            parser.feed_data(data)
-            if pieces:
-                reads.append((stamp, pieces[0] if len(pieces) == 1 else b"".join(pieces)))
-                pieces.clear()
-    except httptools.HttpParserError:
-        return reads, unpacker.complete
-    return reads, unpacker.complete

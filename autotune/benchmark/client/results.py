@@ -70,7 +70,6 @@ def _warmup(runs: Sequence[Run]) -> dict[str, float]:
 
 def _record(sent: Sent, begin_s: float) -> RequestRecord:
     exchange = sent.exchange
-    exchange.unpack()
     answer = read_answer(exchange)
     due_s = None if sent.due_s is None else round(sent.due_s - begin_s, 6)
     return RequestRecord(

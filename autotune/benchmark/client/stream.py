@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from autotune.benchmark.client.connection import Exchange
+from autotune.benchmark.client.frames import Frames
 from autotune.benchmark.metrics import UNFINISHED
 
 PLAIN = re.compile(rb"[ !#-\[\]-~]+")  # what stands in JSON for itself
@@ -22,6 +23,8 @@ TEXT = re.compile(rb'"(?:text|content|reasoning_content|reasoning)": ?"((?:[^"\\
 TEXT_KEYS = ("text", "content", "reasoning_content", "reasoning")
 MARK = b"\x7fmark\x7f"
 TRIES = 8  # patterns that are looked for in one answer
+
+Reads = Sequence[tuple[float, bytes]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,20 +47,21 @@ def read_answer(exchange: Exchange) -> Answer:
     """
     if exchange.error is not None and exchange.error != UNFINISHED:
         return Answer(error=exchange.error)
+    frames = Frames()
     if exchange.status != 200 and exchange.error is None:
-        body = b"".join(data for _, data in exchange.reads)
+        body = b"".join([frames.feed(data) for _, data in exchange.raw])
         return Answer(error=f"http_{exchange.status}", detail=body[:300].decode(errors="replace"))
     try:
-        return _read(exchange.reads) if exchange.error is None else _unfinished(exchange.reads)
+        return _read(exchange.raw, frames) if exchange.error is None else _unfinished(exchange.raw, frames)
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         return Answer(error="bad_response", detail=f"{type(error).__name__}: {error}")
 
 
-def _read(reads: Sequence[tuple[float, bytes]]) -> Answer:
+def _read(raw: Reads, frames: Frames) -> Answer:
     stamps: list[float] = []
     usage: Mapping[str, Any] | None = None
     done = False
-    for stamp, data in _unlike(reads, stamps):
+    for stamp, data in unlike(raw, frames, stamps):
         if data == b"[DONE]":
             done = True
             continue
@@ -67,6 +71,8 @@ def _read(reads: Sequence[tuple[float, bytes]]) -> Answer:
         usage = content.get("usage") or usage
         if _brings_tokens(content.get("choices") or []):
             stamps.append(stamp)
+    if not frames.complete:
+        return Answer(error="bad_response", detail="the answer is no whole HTTP message")
     if not done:
         return Answer(error="truncated", detail="the stream ended without [DONE]")
     if not stamps:
@@ -80,42 +86,59 @@ def _read(reads: Sequence[tuple[float, bytes]]) -> Answer:
     )
 
 
-def _unfinished(reads: Sequence[tuple[float, bytes]]) -> Answer:
+def _unfinished(raw: Reads, frames: Frames) -> Answer:
     stamps: list[float] = []
-    for stamp, data in _unlike(reads, stamps):
+    for stamp, data in unlike(raw, frames, stamps):
         if data != b"[DONE]" and _brings_tokens(json.loads(data).get("choices") or []):
             stamps.append(stamp)
     return Answer(error=UNFINISHED, stamps=tuple(stamps))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Pattern:
     """The bytes before and after the text of a chunk that brings tokens and says nothing else."""
 
-    before: bytes
-    after: bytes
+    def __init__(self, before: bytes, after: bytes) -> None:
+        self.before, self._after, self._framed = before, after, after + b"\r\n"
+        self._heads: dict[int, bytes] = {}
 
     def fits(self, data: bytes) -> bool:
-        """Whether this is such a chunk, whole, with another text."""
-        begin, end = len(self.before), len(data) - len(self.after)
-        same = end > begin and data.startswith(self.before) and data.endswith(self.after)
-        return same and PLAIN.fullmatch(data, begin, end) is not None
+        """Whether this is such an event, whole, with another text."""
+        return self._between(data, self.before, self._after)
+
+    def fits_framed(self, data: bytes) -> bool:
+        """Whether this is one HTTP chunk, whole, with such an event and nothing else in it."""
+        head = self._heads.get(len(data))
+        if head is None:
+            head = self._heads[len(data)] = self._head(len(data))
+        return self._between(data, head, self._framed)
+
+    def _between(self, data: bytes, head: bytes, tail: bytes) -> bool:
+        same = data.startswith(head) and data.endswith(tail)
+        return same and PLAIN.fullmatch(data, len(head), len(data) - len(tail)) is not None
+
+    def _head(self, length: int) -> bytes:
+        """Return what a chunk of so many bytes with its frame begins with; of no chunk, what none does."""
+        for digits in range(1, 8):
+            size = length - digits - 4
+            if size > 0 and len(f"{size:x}") == digits:
+                return b"%x\r\n%b" % (size, self.before)
+        return b"\n"
 
 
-def _unlike(reads: Sequence[tuple[float, bytes]], stamps: list[float]) -> Iterator[tuple[float, bytes]]:
+def unlike(raw: Reads, frames: Frames, stamps: list[float]) -> Iterator[tuple[float, bytes]]:
     """Yield the events that must be parsed; those known to bring tokens go to `stamps` at once.
 
-    The text of a known one has no line end, so a read that is one from its first byte to its last is one
-    event and nothing else, if no part of an event came before it.
+    A read that is one HTTP chunk with one known event in it, from its first byte to its last, is nothing else
+    if it came between two chunks and no part of an event came before it: the parser need not see it.
     """
     pattern: _Pattern | None = None
     tries = TRIES
     rest = b""
-    for stamp, data in reads:
-        if pattern is not None and not rest and pattern.fits(data):
+    for stamp, data in raw:
+        if pattern is not None and not rest and frames.between and pattern.fits_framed(data):
             stamps.append(stamp)
             continue
-        whole, rest = _split(rest + data)
+        whole, rest = _split(rest + frames.feed(data))
         for event in whole:
             if pattern is not None and pattern.fits(event + b"\n\n"):
                 stamps.append(stamp)
@@ -155,18 +178,7 @@ def _pattern(event: bytes, data: bytes) -> _Pattern | None:
             break
     if content != marked:
         return None
-    return _Pattern(before=b"data: " + data[: found.start(1)], after=data[found.end(1) :] + b"\n\n")
-
-
-def events(reads: Sequence[tuple[float, bytes]]) -> Iterator[tuple[float, bytes]]:
-    """Yield the data of each server-sent event with the stamp of the read that completed it."""
-    rest = b""
-    for stamp, data in reads:
-        whole, rest = _split(rest + data)
-        for event in whole:
-            content = _data(event)
-            if content is not None:
-                yield stamp, content
+    return _Pattern(b"data: " + data[: found.start(1)], data[found.end(1) :] + b"\n\n")
 
 
 def _split(data: bytes) -> tuple[list[bytes], bytes]:
