@@ -176,6 +176,7 @@ class Trial:
                 if died is not None:  # what was measured last was not this engine at work
                     raise died
                 progress.measurements.append(measurement)
+                progress.notes.extend(measurement.notes)
                 self.emit("measured", **measured_record(measurement))
         if len(missing) == len(loads):
             raise TrialError("no_row", "the table has no row for any load of this candidate")

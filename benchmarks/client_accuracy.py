@@ -1,99 +1,115 @@
-"""What the native load client reports, against a server whose timing is known.
+"""What the load clients report, against a server whose timing is known.
 
 `python benchmarks/client_accuracy.py [--concurrency 1,8,64] [--repeats 3] [--check]`. Each load is measured
-by a client process of its own; the columns are medians over the repeats, which go round the loads, so that a
-busy moment of the machine does not fall on one load alone.
+by a client of its own; the columns are medians over the repeats, which go round the loads, so that a busy
+moment of the machine does not fall on one load alone.
 
-* The truth is over the measured requests: the server is reset before each load, and its first requests by
-  order of receipt (the warm-up) and those after the measured ones (the filler) are left out. At the two
-  borders a request can change sides with a neighbour received in the same microseconds.
-* The server stamps its writes, the client its reads: the ratio includes the kernel's way from one to the
-  other and the time that either waited for a core. They share the machine, as they do in a trial.
+* The truth is what the server wrote of the very requests that were measured: it knows them by the checksum
+  of their bodies. It stamps its writes, the client its reads: the ratio includes the kernel's way from one to
+  the other and the time that either waited for a core. They share the machine, as they do in a trial.
 * Ideal output is concurrency × tokens / (ttft + (tokens - 1) × itl), with the ttft and itl asked for; with
   `--spread`, tokens are the mean of the measured requests, and about a percent is the draw's.
-* Client CPU is that of the measuring window; `around` is the wall time of the whole call that was not the
-  window: start of the process, warm-up, and reading the answers afterwards.
+* `CPU s` is that of all processes of the client from their start to their end, imports, warm-up and reading
+  the answers included; `core` the share of a core in the measuring window. `first s` is from `measure()` to
+  the receipt of the first request, `around s` the time of the whole call that was not the measuring window.
+* `bound` says whether the client called itself the bottleneck; its reasons stand below the table.
+* With `--fail-every` and `--truncate-every` every Nth request is answered with 500, or cut in its middle: as
+  many must be counted of each kind as the server counts among the same requests.
+
+`--rate 40 --seconds 60` offers an open loop instead, and tests when requests were sent against the schedule:
+the rate, and the Kolmogorov-Smirnov distance of the gaps from their distribution.
 
 `--check` exits with 1 unless, at every concurrency up to 64, mean TTFT is within 5 % of the truth and output
-between 97 and 101 % of ideal; nothing can be faster than the server, so more would be a miscount.
+between 97 and 101 % of ideal; nothing can be faster than the server, so more would be a miscount. Where the
+machine is idle at the start the bounds are narrower and hold for more: see `accuracy_bars.BARS`.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
-import statistics
+import resource
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+
+from accuracy_bars import BARS, BUSY, IDLE, Row, idle_share, median, print_rows, problems_of
+from accuracy_truth import get, truth_of
+from arrival_test import report_arrivals
 
 from autotune.benchmark.native import NativeClient
 from autotune.benchmark.protocol import MeasureRequest
-from autotune.benchmark.traffic import conversations, first, measured_count, warmup_count
 from autotune.processes import ProcessGroup
-from autotune.records import Endpoint, Load, Mode, Traffic
+from autotune.records import Endpoint, Load, Measurement, Mode, Traffic
 
 SERVER = Path(__file__).with_name("known_timing_server.py")
+CLIENTS = {"native": NativeClient}
 INPUT_TOKENS = 128
-CHECKED_TO = 64
-TTFT_WITHIN = 0.05
-OUTPUT_AT_LEAST = 0.97
-OUTPUT_AT_MOST = 1.01  # the server may write half a millisecond early
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """One load; times in the units of the names, shares of 1."""
-
-    ttft_ms: float
-    truth_ms: float
-    ttft_ratio: float
-    itl_ratio: float
-    output_share: float
-    client_cpu_s: float
-    window_s: float
-    around_s: float
 
 
 def main() -> int:
     """Print the table; with `--check`, judge it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--concurrency", default="1,8,64")
-    parser.add_argument("--ttft-ms", type=float, default=100)
-    parser.add_argument("--itl-ms", type=float, default=10)
-    parser.add_argument("--spread", type=float, default=0, help="of the output tokens; 0: all end together")
-    parser.add_argument("--output-tokens", type=int, default=64)
-    parser.add_argument("--requests-per-load", type=int, default=8)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--check", action="store_true")
-    options = parser.parse_args()
+    options = _options()
+    idle = idle_share()
     loads = [int(value) for value in options.concurrency.split(",")]
-    rows: dict[int, list[Row]] = {load: [] for load in loads}
+    rows: dict[tuple[str, int], list[Row]] = {}
+    reasons: dict[str, None] = {}
     with tempfile.TemporaryDirectory() as folder, _server(Path(folder), options) as url:
+        if options.rate:
+            return report_arrivals(_request(url, options, Path(folder), _open_loop(options)))
         for repeat in range(1, options.repeats + 1):
             for load in loads:
-                rows[load].append(_measure(url, load, repeat, options, Path(folder)))
-    medians = {load: _median(repeats) for load, repeats in rows.items()}
-    _print(medians)
+                for name in options.clients.split(","):
+                    row, measured = _measure(name, url, load, repeat, options, Path(folder))
+                    rows.setdefault((name, load), []).append(row)
+                    reasons |= dict.fromkeys(f"{name}, {load}: {why}" for why in measured.client_bound)
+    medians = {key: median(repeats) for key, repeats in rows.items()}
+    print_rows(medians)
+    print(*reasons, sep="\n")
+    if not options.check:
+        return 0
+    bars = BARS if idle >= IDLE else BUSY
+    print(f"judged as a machine that was {idle:.0%} idle")
     wrong = [
-        problem for load, row in medians.items() if load <= CHECKED_TO for problem in _problems(load, row)
+        problem for (name, load), row in medians.items() for problem in problems_of(name, load, row, bars)
     ]
-    if options.check:
-        print(*wrong, sep="\n")
-    return 1 if options.check and wrong else 0
+    print(*wrong, sep="\n")
+    return 1 if wrong else 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--clients", default="native", help=f"of {', '.join(CLIENTS)}")
+    parser.add_argument("--concurrency", default="1,8,64")
+    parser.add_argument("--endpoint", choices=["completions", "chat"], default="completions")
+    parser.add_argument("--ttft-ms", type=float, default=100)
+    parser.add_argument("--itl-ms", type=float, default=10)
+    parser.add_argument("--tokens-per-chunk", type=int, default=1)
+    parser.add_argument("--fail-every", type=int, default=0)
+    parser.add_argument("--truncate-every", type=int, default=0)
+    parser.add_argument("--spread", type=float, default=0, help="of the output tokens; 0: all end together")
+    parser.add_argument("--output-tokens", type=int, default=64)
+    parser.add_argument("--requests-per-load", type=int, default=6)
+    parser.add_argument("--warmup-max-s", type=float, default=0)
+    parser.add_argument("--processes", type=int, default=None, help="of the native client")
+    parser.add_argument("--rate", type=float, default=0, help="requests/s of an open loop")
+    parser.add_argument("--arrival", choices=["poisson", "constant", "gamma"], default="poisson")
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--check", action="store_true")
+    return parser.parse_args()
 
 
 @contextmanager
 def _server(folder: Path, options: argparse.Namespace) -> Iterator[str]:
     argv = [sys.executable, str(SERVER), "--ttft-ms", str(options.ttft_ms), "--itl-ms", str(options.itl_ms)]
+    argv += ["--tokens-per-chunk", str(options.tokens_per_chunk), "--fail-every", str(options.fail_every)]
+    argv += ["--truncate-every", str(options.truncate_every)]
     process = ProcessGroup(argv, env=os.environ, log=folder / "server.log", piped=True)
     try:
         yield f"http://127.0.0.1:{int(process.stdout.readline().split()[1])}"
@@ -101,9 +117,9 @@ def _server(folder: Path, options: argparse.Namespace) -> Iterator[str]:
         process.terminate(1.0)
 
 
-def _measure(url: str, concurrency: int, repeat: int, options: argparse.Namespace, folder: Path) -> Row:
-    traffic = Traffic(
-        endpoint="completions",
+def _traffic(options: argparse.Namespace) -> Traffic:
+    return Traffic(
+        endpoint=options.endpoint,
         input_tokens=INPUT_TOKENS,
         output_tokens=options.output_tokens,
         input_spread=0,
@@ -113,9 +129,22 @@ def _measure(url: str, concurrency: int, repeat: int, options: argparse.Namespac
         warmup_requests=2,
         ignore_eos=True,
         seed=0,
+        arrival=options.arrival,
+        warmup_max_s=options.warmup_max_s,
     )
-    load = Load(mode=Mode.CONCURRENCY, value=concurrency)
-    request = MeasureRequest(
+
+
+def _open_loop(options: argparse.Namespace) -> Load:
+    return Load(mode=Mode.RATE, value=options.rate)
+
+
+def _request(
+    url: str, options: argparse.Namespace, folder: Path, load: Load, repeat: int = 1
+) -> MeasureRequest:
+    traffic = _traffic(options)
+    if load.mode is Mode.RATE:
+        traffic = replace(traffic, seconds_per_load=options.seconds)
+    return MeasureRequest(
         endpoint=Endpoint(url=url, model="known"),
         traffic=traffic,
         load=load,
@@ -124,55 +153,43 @@ def _measure(url: str, concurrency: int, repeat: int, options: argparse.Namespac
         on_progress=lambda _: None,
         timeout_s=60,
     )
-    _get(f"{url}/reset")
-    began_s = time.perf_counter()
-    measured = NativeClient().measure(request)
-    wall_s = time.perf_counter() - began_s
-    truth = _get(f"{url}/truth?skip={warmup_count(traffic, load)}&take={measured_count(traffic, load)}")
-    metrics = measured.metrics
-    drawn = conversations(traffic, load, repeat=repeat, phase="measure")
-    plans = [plan for turns in first(measured_count(traffic, load), drawn) for plan in turns]
-    tokens = statistics.fmean(plan.output_tokens for plan in plans)
-    ideal = concurrency * tokens / (options.ttft_ms + (tokens - 1) * options.itl_ms) * 1000
+
+
+def _measure(
+    name: str, url: str, concurrency: int, repeat: int, options: argparse.Namespace, folder: Path
+) -> tuple[Row, Measurement]:
+    load = Load(mode=Mode.CONCURRENCY, value=concurrency)
+    request = _request(url, options, folder, load, repeat)
+    get(f"{url}/reset")
+    cpu_s, began_s = _children_cpu_s(), time.perf_counter()
+    measured = CLIENTS[name](processes=options.processes).measure(request)
+    wall_s, cpu_s = time.perf_counter() - began_s, _children_cpu_s() - cpu_s
+    metrics, truth = measured.metrics, truth_of(url, request)
+    tokens = truth["tokens"]
+    chunks = math.ceil(tokens / options.tokens_per_chunk)
+    ideal = concurrency * tokens / (options.ttft_ms + (chunks - 1) * options.itl_ms) * 1000
     return Row(
         ttft_ms=metrics["ttft_ms_mean"],
         truth_ms=truth["ttft_ms_mean"],
         ttft_ratio=metrics["ttft_ms_mean"] / truth["ttft_ms_mean"],
-        itl_ratio=metrics["itl_ms_mean"] / truth["itl_ms_mean"] if options.output_tokens > 1 else math.nan,
+        p99_ms=metrics["ttft_ms_p99"],
+        p99_truth_ms=truth["ttft_ms_p99"],
+        itl_ratio=metrics["itl_ms_mean"] / truth["itl_ms_mean"] if truth["itl_ms_mean"] else math.nan,
         output_share=metrics["output_tokens_per_s"] / ideal,
-        client_cpu_s=metrics["client_cpu_fraction"] * measured.duration_s,
+        cpu_s=cpu_s,
+        core=metrics["client_cpu_fraction"],
         window_s=measured.duration_s,
         around_s=wall_s - measured.duration_s,
-    )
+        first_s=truth["first_s"] - began_s,
+        bound=float(bool(measured.client_bound)),
+        miscounted=float(dict(measured.errors) != truth["errors"]),
+    ), measured
 
 
-def _get(url: str) -> dict[str, Any]:
-    with urllib.request.urlopen(url, timeout=60) as reply:  # noqa: S310  (our own server)
-        content: dict[str, Any] = json.load(reply)
-    return content
-
-
-def _median(rows: list[Row]) -> Row:
-    names = [field.name for field in fields(Row)]
-    return Row(**{name: statistics.median(getattr(row, name) for row in rows) for name in names})
-
-
-def _print(rows: dict[int, Row]) -> None:
-    print("concurrency  TTFT ms   truth   ratio  ITL ratio  of ideal  client CPU s  window s  around s")
-    for load, row in rows.items():
-        print(
-            f"{load:11}{row.ttft_ms:9.1f}{row.truth_ms:8.1f}{row.ttft_ratio:8.3f}{row.itl_ratio:11.3f}"
-            f"{row.output_share:9.1%}{row.client_cpu_s:14.2f}{row.window_s:10.1f}{row.around_s:10.1f}"
-        )
-
-
-def _problems(load: int, row: Row) -> list[str]:
-    problems = []
-    if abs(row.ttft_ratio - 1) > TTFT_WITHIN:
-        problems.append(f"concurrency {load}: TTFT is {row.ttft_ratio:.3f} of the truth, 5 % off is allowed")
-    if not OUTPUT_AT_LEAST <= row.output_share <= OUTPUT_AT_MOST:
-        problems.append(f"concurrency {load}: output is {row.output_share:.1%} of ideal, 97-101 % is wanted")
-    return problems
+def _children_cpu_s() -> float:
+    """CPU seconds of the child processes that have ended, and of theirs."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 if __name__ == "__main__":

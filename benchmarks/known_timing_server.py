@@ -5,8 +5,9 @@
 ttft + i × itl, an absolute time, so nothing drifts; the receipt is the read that completed the request.
 
 `GET /truth?skip=S&take=N` says when the chunks were really written, for N requests in order of receipt after
-the first S (default: all), of those that ended well; `GET /reset` forgets. A write may come up to half a
-millisecond early and, on an idle core, one late: the loop's timers have whole milliseconds.
+the first S (default: all), of those that ended well; `GET /requests` says it of each request by the checksum
+of its body, and `GET /reset` forgets. A write may come up to half a millisecond early and, on an idle core,
+one late: the loop's timers have whole milliseconds. It goes to the socket at once, when it is stamped.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ import heapq
 import itertools
 import json
 import math
+import os
+import zlib
+from contextlib import suppress
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
@@ -25,29 +29,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import httptools
 import uvloop
+from known_timing_protocol import STREAM_HEAD, answer, event, frame
 
-STREAM_HEAD = (
-    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\n"
-    b"Transfer-Encoding: chunked\r\n\r\n"
-)
 TICK_S = 0.001  # uvloop's timers
-REASONS = {200: "OK", 404: "Not Found", 500: "Internal Server Error"}
-
-
-def frame(*events: object) -> bytes:
-    """One HTTP chunk of server-sent events."""
-    data = b"".join(
-        b"data: " + (event.encode() if isinstance(event, str) else json.dumps(event).encode()) + b"\n\n"
-        for event in events
-    )
-    return f"{len(data):x}\r\n".encode() + data + b"\r\n"
-
-
-def event(path: str, text: str, finish: str | None = None) -> dict[str, Any]:
-    """A chunk of a completion or of a chat."""
-    chat = path.endswith("/chat/completions")
-    choice: dict[str, Any] = {"index": 0, "delta": {"content": text}} if chat else {"index": 0, "text": text}
-    return {"id": "known", "model": "known", "choices": [{**choice, "finish_reason": finish}]}
 
 
 @dataclass(slots=True)
@@ -61,8 +45,18 @@ class Stream:
     chunks: int
     stops_at: int | None  # the chunk before which the connection is closed
     usage: dict[str, int] | None
+    checksum: int = 0
     written_s: list[float] = field(default_factory=list)
     ended_well: bool = False
+
+    def write(self, data: bytes) -> None:
+        """Write now, past the transport, which would wait for the end of the loop's round."""
+        written = 0
+        if not self.transport.get_write_buffer_size():
+            with suppress(OSError):  # full, or lost: the transport knows what to do
+                written = os.write(self.transport.get_extra_info("socket").fileno(), data)
+        if written < len(data):
+            self.transport.write(data[written:])
 
 
 class KnownTiming:
@@ -71,6 +65,8 @@ class KnownTiming:
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
         self.truth: list[Stream | None] = []  # None: answered with a failure
+        self.refused: list[int] = []  # checksums of those
+        self.first_s: float | None = None  # when the first request was received
         self._requests = itertools.count(1)
         self._streams = itertools.count(1)
         self._due: list[tuple[float, int, Stream]] = []
@@ -86,8 +82,10 @@ class KnownTiming:
 
     def begin(self, path: str, body: bytes, transport: Any, received_s: float) -> None:
         """Answer one request: with a failure if it is its turn, else with a stream."""
+        self.first_s = self.first_s or received_s
         if _turn(next(self._requests), self.options.fail_every):
             self.truth.append(None)
+            self.refused.append(zlib.crc32(body))
             answer(transport, 500, {"error": {"message": "told to fail"}})
             return
         request: dict[str, Any] = json.loads(body)
@@ -100,8 +98,9 @@ class KnownTiming:
         usage = {"prompt_tokens": words, "completion_tokens": tokens, "total_tokens": words + tokens}
         stops_at = chunks // 2 if cut else None
         stream = Stream(path, transport, received_s, tokens, chunks, stops_at, usage if asked else None)
+        stream.checksum = zlib.crc32(body)
         self.truth.append(stream)
-        transport.write(STREAM_HEAD + (self._role if path.endswith("/chat/completions") else b""))
+        stream.write(STREAM_HEAD + (self._role if path.endswith("/chat/completions") else b""))
         self._push(stream)
         self._arm()
 
@@ -132,7 +131,7 @@ class KnownTiming:
             return
         last = number == stream.chunks - 1
         stream.written_s.append(perf_counter())
-        stream.transport.write(self._last(stream) if last else self._chunk[stream.path])
+        stream.write(self._last(stream) if last else self._chunk[stream.path])
         if last:
             stream.ended_well = True
         else:
@@ -158,16 +157,30 @@ class KnownTiming:
             "itl_ms_mean": spans_s * 1000 / gaps if gaps else None,
         }
 
+    def requests(self) -> dict[str, Any]:
+        """What became of each request, by the checksum of its body: ms from receipt to each end, or None."""
+        streams = [stream for stream in self.truth if stream is not None]
+        ended = {
+            stream.checksum: [
+                (stream.written_s[0] - stream.received_s) * 1000,
+                (stream.written_s[-1] - stream.received_s) * 1000,
+                stream.chunks,
+            ]
+            for stream in streams
+            if stream.ended_well
+        }
+        cut = [stream.checksum for stream in streams if stream.stops_at is not None]
+        return {"first_s": self.first_s, "ended": ended, "refused": self.refused, "cut": cut}
+
+    def reset(self) -> None:
+        """Forget what was."""
+        self.truth.clear()
+        self.refused.clear()
+        self.first_s = None
+
 
 def _turn(number: int, every: int) -> bool:
     return every > 0 and number % every == 0
-
-
-def answer(transport: Any, status: int, content: object) -> None:
-    """Write a whole JSON answer; the connection is kept."""
-    body = json.dumps(content).encode()
-    head = f"HTTP/1.1 {status} {REASONS[status]}\r\nContent-Type: application/json\r\n"
-    transport.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
 
 
 class Handler(asyncio.Protocol):
@@ -211,8 +224,10 @@ class Handler(asyncio.Protocol):
         if parts.path == "/truth":
             answer(self._transport, 200, timing.measured(query.get("skip", 0), query.get("take")))
         elif parts.path == "/reset":
-            timing.truth.clear()
+            timing.reset()
             answer(self._transport, 200, {})
+        elif parts.path == "/requests":
+            answer(self._transport, 200, timing.requests())
         elif parts.path in {"/health", "/v1/models"}:
             answer(self._transport, 200, {"object": "list", "data": [{"id": "known", "object": "model"}]})
         else:

@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from autotune.schema import BenchmarkConfig
 
 
-def _native() -> Benchmark:
+def _native(config: BenchmarkConfig) -> Benchmark:
     from autotune.benchmark.native import NativeClient
 
-    return NativeClient()
+    return NativeClient(processes=config.processes)
 
 
-BENCHMARKS: Mapping[str, Callable[[], Benchmark]] = {"native": _native}
+BENCHMARKS: Mapping[str, Callable[[BenchmarkConfig], Benchmark]] = {"native": _native}
 
 
 def create_benchmark(config: BenchmarkConfig) -> Benchmark:
@@ -28,4 +28,4 @@ def create_benchmark(config: BenchmarkConfig) -> Benchmark:
     """
     if config.kind not in BENCHMARKS:
         raise ConfigError([f"benchmark.kind={config.kind}: must be one of {', '.join(BENCHMARKS)}"])
-    return BENCHMARKS[config.kind]()
+    return BENCHMARKS[config.kind](config)

@@ -47,7 +47,11 @@ UNFINISHED = "unfinished"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestRecord:
-    """One request. Times are seconds from B; `chunks_s` the arrivals that brought tokens."""
+    """One request. Times are seconds from B; `chunks_s` the arrivals that brought tokens.
+
+    It was to be sent at `due_s`: when the schedule said so (`scheduled_s`), else when the request before it
+    had ended; None where none was. The client set about it at `begun_s`, and wrote it at `sent_s`.
+    """
 
     phase: str
     index: int
@@ -60,6 +64,8 @@ class RequestRecord:
     status: int
     error: str | None
     detail: str
+    due_s: float | None = None
+    begun_s: float = 0.0
 
 
 def summarize(records: Sequence[RequestRecord], *, window_s: float, cpu_s: float) -> dict[str, float]:

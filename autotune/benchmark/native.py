@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,15 +17,19 @@ from autotune.benchmark.protocol import MeasureRequest, Progress
 from autotune.errors import Interrupted, TrialError
 from autotune.process_table import labels
 from autotune.processes import ProcessGroup
-from autotune.records import Measurement
+from autotune.records import Load, Measurement, Mode
 
 GRACE_S = 1.0  # between SIGTERM and SIGKILL
+MOST_PROCESSES = 16
+UNITS_OF_A_PROCESS = {Mode.CONCURRENCY: 768, Mode.RATE: 1500}
 
 
 class NativeClient:
     """Measures with `autotune.benchmark.client`; see `protocol.Benchmark`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, processes: int | None = None) -> None:
+        """`processes` of the client; None: as many as its load and its cores want."""
+        self._processes = processes
         self._stopped = threading.Event()
         self._process: ProcessGroup | None = None
         self._prepared: _Prepared | None = None
@@ -34,7 +39,7 @@ class NativeClient:
         """Start the client: it imports what it needs, builds its requests, and waits for the endpoint."""
         with self._guard:
             if not self._stopped.is_set() and self._prepared is None:
-                self._prepared = _start(request)
+                self._prepared = _start(request, self._size(request))
 
     def measure(self, request: MeasureRequest) -> Measurement:
         """Run the client to its end; nothing of it is left, however it ends."""
@@ -73,12 +78,27 @@ class NativeClient:
             if self._stopped.is_set():
                 raise Interrupted
             found, self._prepared = self._prepared, None
-            if found is not None and not found.fits(request):
+            size = self._size(request)
+            if found is not None and not found.fits(request, size):
                 found.discard()
                 found = None
-            found = found or _start(request)
+            found = found or _start(request, size)
             self._process = found.process
             return found
+
+    def _size(self, request: MeasureRequest) -> int:
+        most = int(request.load.value) if request.load.mode is Mode.CONCURRENCY else MOST_PROCESSES
+        return min(most, self._processes or automatic_processes(request.load, request.cpus))
+
+
+def automatic_processes(load: Load, cpus: Sequence[int]) -> int:
+    """Return how many processes offer a load best on the cores `cpus`; none: on any, which the engine needs too.
+
+    AUTOMATIC
+    """
+    own = len(cpus) if cpus else (os.cpu_count() or 1) // 2
+    wanted = math.ceil(load.value / UNITS_OF_A_PROCESS[load.mode])
+    return max(1, min(own, wanted, MOST_PROCESSES))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,10 +114,12 @@ class _Prepared:
     def log(self) -> Path:
         return _beside(self.out, "log")
 
-    def fits(self, request: MeasureRequest) -> bool:
+    def fits(self, request: MeasureRequest, size: int) -> bool:
         """Whether it waits for such a measurement; the client itself looks at the model."""
         same = (self.out, self.cpus) == (_out(request), request.cpus)
-        return same and self.specification == _specification(request) and self.process.exit_code() is None
+        return (
+            same and self.specification == _specification(request, size) and self.process.exit_code() is None
+        )
 
     def tell(self, content: Mapping[str, Any]) -> None:
         """Send one line; whether it still reads is known by how it ends."""
@@ -112,7 +134,7 @@ class _Prepared:
         self.log.unlink(missing_ok=True)
 
 
-def _start(request: MeasureRequest) -> _Prepared:
+def _start(request: MeasureRequest, size: int) -> _Prepared:
     """Start a client and tell it what to send."""
     request.out_dir.mkdir(parents=True, exist_ok=True)
     out = _out(request)
@@ -121,7 +143,8 @@ def _start(request: MeasureRequest) -> _Prepared:
     argv = [sys.executable, "-m", "autotune.benchmark.client"]
     env = {**os.environ, "PYTHONPATH": path, **labels(request.out_dir)}
     process = ProcessGroup(argv, env=env, log=_beside(out, "log"), piped=True, cpus=request.cpus)
-    prepared = _Prepared(process=process, out=out, specification=_specification(request), cpus=request.cpus)
+    told = _specification(request, size)
+    prepared = _Prepared(process=process, out=out, specification=told, cpus=request.cpus)
     prepared.tell({**prepared.specification, "model": request.endpoint.model, "out": str(out)})
     return prepared
 
@@ -136,13 +159,14 @@ def _beside(out: Path, kind: str) -> Path:
     return out.with_name(f"{out.name}.{kind}")
 
 
-def _specification(request: MeasureRequest) -> dict[str, Any]:
-    """What is sent, without to whom."""
+def _specification(request: MeasureRequest, size: int) -> dict[str, Any]:
+    """What is sent and by how many processes, without to whom."""
     return {
         "traffic": asdict(request.traffic),
         "load": {"mode": request.load.mode.value, "value": request.load.value},
         "repeat": request.repeat,
         "timeout_s": request.timeout_s,
+        "processes": size,
     }
 
 
@@ -173,6 +197,17 @@ def _measurement(request: MeasureRequest, out: Path) -> Measurement:
         errors=summary["errors"],
         duration_s=summary["duration_s"],
         raw=_beside(out, "requests.json"),
+        client_bound=tuple(summary["client_bound"]),
+        notes=_notes(request, metrics),
+    )
+
+
+def _notes(request: MeasureRequest, metrics: Mapping[str, float]) -> tuple[str, ...]:
+    if metrics.get("warmup_steady", 1.0):
+        return ()
+    return (
+        f"{request.load}: latency was not steady after {metrics['warmup_s']:.1f} s of warm-up "
+        f"(workload.warmup_max_s={request.traffic.warmup_max_s:g}); measured all the same",
     )
 
 

@@ -41,4 +41,9 @@ def traffic_of(workload: WorkloadConfig, wording: Wording = APPROXIMATE) -> Traf
         turn_overhead_tokens=wording.turn_overhead_tokens,
         pool=wording.pool,
         loads=tuple(load.value for load in loads_of(workload)),
+        arrival=workload.arrival.value,
+        burstiness=workload.burstiness,
+        ramp_s=workload.ramp_s,
+        seconds_per_load=workload.seconds_per_load,
+        warmup_max_s=workload.warmup_max_s,
     )

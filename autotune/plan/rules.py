@@ -154,6 +154,11 @@ def _bounded(config: Config) -> list[tuple[str, float | None, float]]:
         ("workload.requests_per_load", workload.requests_per_load, 0),
         ("workload.min_requests", workload.min_requests, 1),
         ("workload.warmup_requests", workload.warmup_requests, 0),
+        ("workload.seconds_per_load", workload.seconds_per_load, 0.1),
+        ("workload.warmup_max_s", workload.warmup_max_s, 0),
+        ("workload.ramp_s", workload.ramp_s, 0),
+        ("workload.burstiness", workload.burstiness, 0.01),
+        ("benchmark.processes", config.benchmark.processes, 1),
         ("measure.repeats", config.measure.repeats, 1),
         ("measure.sample_s", config.measure.sample_s, 0.1),
         ("measure.stall_timeout_s", config.measure.stall_timeout_s, 2),  # clients report once a second

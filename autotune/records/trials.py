@@ -18,13 +18,26 @@ THROUGHPUTS = (
 )
 LATENCIES = ("ttft_ms", "tpot_ms", "itl_ms", "e2e_ms")
 STATISTICS = ("mean", "p50", "p90", "p95", "p99")
+CLIENT_METRICS = (
+    "client_cpu_fraction",
+    "client_wait_fraction",
+    "client_lag_ms_mean",
+    "client_lag_ms_p99",
+    "schedule_delay_ms_mean",
+    "schedule_delay_ms_p99",
+    "in_flight_mean",
+    "load_achieved",
+    "load_achieved_fraction",
+    "warmup_s",
+    "warmup_steady",
+)
+"""How well the load client did its work; nothing of these is the engine's merit."""
 METRICS = (
     *THROUGHPUTS,
     *(f"{latency}_{statistic}" for latency in LATENCIES for statistic in STATISTICS),
     "slo_attainment",
     "requests_completed",
     "requests_failed",
-    "client_cpu_fraction",
     *(f"server/{name}_{of}" for name in ("kv_cache_usage", "running", "waiting") for of in ("mean", "max")),
     "server/preemptions",
     "server/prefix_cache_hit_rate",
@@ -38,6 +51,7 @@ METRICS = (
     "energy_j",
     "energy_j_per_output_token",
     "energy_j_per_total_token",
+    *CLIENT_METRICS,
 )
 """What can be measured at one load. Source: contract section 3; `server/`, `gpu/` and energy: `observe`."""
 
@@ -130,8 +144,13 @@ class Traffic:
 
     `input_tokens` and `output_tokens` are means; `*_spread` is the standard deviation over the
     mean (0: every request alike). `requests` is the number measured at one load, or null for
-    `requests_per_load × load`; `warmup_requests` likewise go first and are not measured. The other fields
-    are those of `schema.WorkloadConfig` and `Wording`; `loads` are all that are measured one after another.
+    `requests_per_load × load`; `warmup_requests` likewise go first and are not measured. With
+    `seconds_per_load`, those are measured that are sent within so many seconds, however many they are.
+    `arrival` and `burstiness` are an open loop's: how its arrivals are drawn. The load grows linearly over
+    the first `ramp_s` of the warm-up; that goes on until the latency is steady, until `warmup_max_s` at most
+    (0: the least warm-up is enough).
+    The other fields are those of `schema.WorkloadConfig` and `Wording`; `loads` are all that are measured
+    one after another.
     """
 
     endpoint: str
@@ -155,6 +174,11 @@ class Traffic:
     turn_overhead_tokens: int = 0
     pool: str | None = None
     loads: tuple[float, ...] = ()
+    arrival: str = "poisson"
+    burstiness: float = 1.0
+    ramp_s: float = 0.0
+    seconds_per_load: float | None = None
+    warmup_max_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,7 +195,8 @@ class Measurement:
 
     `metrics` has the names of contract section 3 without `_per_gpu` (those need the plan).
     `errors` counts failed requests by kind. `raw` is the file with one record a request.
-    `client_bound` says in sentences why the client and not the engine limited what was measured.
+    `client_bound` says in sentences why the client and not the engine limited what was measured; `notes`
+    what else there is to know about it.
     """
 
     load: Load
@@ -183,6 +208,7 @@ class Measurement:
     duration_s: float
     raw: Path | None = None
     client_bound: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,7 @@ from autotune.schema.engine import (
 )
 from autotune.schema.experiment import (
     ApiEndpoint,
+    Arrival,
     BenchmarkConfig,
     BudgetConfig,
     DeployConfig,
@@ -43,6 +44,7 @@ from autotune.schema.workload import SamplingConfig, WorkloadKind
 
 __all__ = [
     "ApiEndpoint",
+    "Arrival",
     "AttentionDtype",
     "BenchmarkConfig",
     "BudgetConfig",

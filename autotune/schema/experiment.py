@@ -26,6 +26,14 @@ class LoadMode(Enum):
     rate = "rate"
 
 
+class Arrival(Enum):
+    """How the arrivals of an open loop are spaced; all have the mean that the rate asks for."""
+
+    poisson = "poisson"
+    constant = "constant"
+    gamma = "gamma"
+
+
 class ApiEndpoint(Enum):
     """Which OpenAI endpoint the requests go to."""
 
@@ -69,7 +77,14 @@ class WorkloadConfig:
     ignore_eos: bool = True  # fixed output lengths
     requests_per_load: int = 8  # requests measured for each unit of load
     min_requests: int = 16  # at least so many
-    warmup_requests: int = 4  # for each unit of load, first, not measured
+    seconds_per_load: float | None = (
+        None  # measure what is sent within so many seconds instead; null: by count
+    )
+    warmup_requests: int = 4  # for each unit of load, first, not measured: the least warm-up
+    warmup_max_s: float = 30.0  # it goes on until latency is steady, but not beyond; 0: only the least
+    ramp_s: float = 0.0  # the load grows to its value over so many seconds of the warm-up
+    arrival: Arrival = Arrival.poisson  # mode rate: poisson, constant, gamma
+    burstiness: float = 1.0  # gamma: its shape; 1 is poisson, less comes in bursts, more is more even
     seed: int = SEED
 
 
@@ -79,6 +94,7 @@ class BenchmarkConfig:
 
     kind: str = MISSING  # key of benchmark: native
     request_timeout_s: float = 300.0  # a request without an end by then has failed
+    processes: int | None = None  # native: of the client; null: by the load and the cores it may use
 
 
 @dataclass

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from time import perf_counter
 
-from autotune.benchmark.client.connection import Exchange, Pool
+from autotune.benchmark.client.connection import Exchange
+from autotune.benchmark.client.pool import Pool
 from autotune.benchmark.client.run import LoadRun, Run
 from autotune.records import Load, Mode, Traffic
 
@@ -35,17 +36,24 @@ class Dropping(asyncio.Protocol):
             self._transport.write(OK)
 
 
+async def carried(pool: Pool, exchange: Exchange) -> Exchange:
+    """Send one request and wait for its end."""
+    ended: asyncio.Future[Exchange] = asyncio.get_running_loop().create_future()
+    pool.carry(BODY, exchange, ended.set_result)
+    return await ended
+
+
 async def second_of_two(stale_s: float) -> tuple[Exchange, float]:
     """Send two requests on one connection; return the second, and when it was first sent at the earliest."""
     loop = asyncio.get_running_loop()
     server = await loop.create_server(Dropping, "127.0.0.1", 0)
     async with server:
         port = server.sockets[0].getsockname()[1]
-        pool = Pool(f"http://127.0.0.1:{port}", "/", stale_s=stale_s)
+        pool = Pool(f"http://127.0.0.1:{port}", "/", timeout_s=20, stale_s=stale_s)
         await pool.warm(1)
-        await pool.carry(BODY, 20, Exchange())
+        await carried(pool, Exchange())
         second, before_s = Exchange(), perf_counter()
-        await pool.carry(BODY, 20, second)
+        await carried(pool, second)
         pool.close()
     return second, before_s
 
@@ -69,9 +77,9 @@ def test_waiting_begins_when_a_request_is_first_sent() -> None:
     async def sent_again() -> Exchange:
         server = await asyncio.get_running_loop().create_server(Dropping, "127.0.0.1", 0)
         async with server:
-            pool = Pool(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", "/")
+            pool = Pool(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", "/", timeout_s=20)
             exchange = Exchange(sent_s=1.5)  # as if it had been sent before
-            await pool.carry(BODY, 20, exchange)
+            await carried(pool, exchange)
             pool.close()
         return exchange
 

@@ -7,11 +7,14 @@ import json
 import pytest
 
 from autotune.benchmark.client.connection import Exchange
-from autotune.benchmark.client.stream import events, read_answer
+from autotune.benchmark.client.frames import Frames
+from autotune.benchmark.client.stream import read_answer, unlike
 
 TOKEN = b'data: {"choices":[{"text":" a","finish_reason":null}]}\n\n'
 USAGE = b'data: {"choices":[],"usage":{"prompt_tokens":4,"completion_tokens":2}}\n\n'
 DONE = b"data: [DONE]\n\n"
+HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+LAST = b"0\r\n\r\n"
 
 
 @pytest.mark.parametrize(
@@ -32,7 +35,8 @@ DONE = b"data: [DONE]\n\n"
 )  # fmt: skip
 def test_events_are_found_in_any_reads(reads: list[bytes], expected: list[tuple[float, bytes]]) -> None:
     """Each with the stamp of the read that completed it."""
-    assert list(events([(float(stamp), data) for stamp, data in enumerate(reads)])) == expected
+    raw = [(-1.0, HEAD), *framed(list(enumerate(reads)))]
+    assert list(unlike(raw, Frames(), [])) == expected
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 64])
@@ -123,4 +127,11 @@ def test_usage_in_every_chunk_counts_once() -> None:
 
 
 def _exchange(*reads: bytes, status: int = 200) -> Exchange:
-    return Exchange(status=status, reads=[(float(stamp), data) for stamp, data in enumerate(reads)])
+    head = HEAD.replace(b"200", str(status or 200).encode())
+    raw = [(-1.0, head), *framed(list(enumerate(reads))), (float(len(reads)), LAST)]
+    return Exchange(status=status, raw=raw)
+
+
+def framed(reads: list[tuple[int, bytes]]) -> list[tuple[float, bytes]]:
+    """Each in an HTTP chunk of its own."""
+    return [(float(stamp), b"%x\r\n%b\r\n" % (len(data), data)) for stamp, data in reads]

@@ -57,13 +57,8 @@ def near(value: float, truth: float) -> bool:
     return 0.9 * truth <= value <= 1.5 * truth + 30
 
 
-class BenchmarkContract:
-    """What `autotune.benchmark.protocol.Benchmark` promises. A subclass gives the client."""
-
-    @pytest.fixture
-    def client(self) -> Benchmark:
-        """Return a new client; to be overridden."""
-        raise NotImplementedError
+class BenchmarkFixtures:
+    """Servers of known timing, and requests for measurements of them."""
 
     @pytest.fixture
     def serve(self, tmp_path: Path) -> Iterator[Serve]:
@@ -89,7 +84,7 @@ class BenchmarkContract:
             mode: Mode = Mode.CONCURRENCY,
             value: float = 1,
             progress: Callable[[Progress], None] = lambda _: None,
-            **traffic: str | int,
+            **traffic: str | float,
         ) -> MeasureRequest:
             return MeasureRequest(
                 endpoint=Endpoint(url=url, model="known"),
@@ -102,6 +97,15 @@ class BenchmarkContract:
             )
 
         return make
+
+
+class BenchmarkContract(BenchmarkFixtures):
+    """What `autotune.benchmark.protocol.Benchmark` promises. A subclass gives the client."""
+
+    @pytest.fixture
+    def client(self) -> Benchmark:
+        """Return a new client; to be overridden."""
+        raise NotImplementedError
 
     @pytest.mark.parametrize(("load", "least", "expected"), [(1, 7, 7), (4, 1, 12), (4, 20, 20)])
     def test_it_measures_as_many_requests_as_asked(

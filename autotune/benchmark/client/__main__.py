@@ -13,14 +13,16 @@ import gc
 import json
 import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import uvloop
 
-from autotune.benchmark.client.run import LoadRun, Run, State
-from autotune.benchmark.client.stream import read_answer
-from autotune.benchmark.metrics import UNFINISHED, RequestRecord, errors_by_kind, summarize
+from autotune.benchmark.client.channel import Lost
+from autotune.benchmark.client.group import Group
+from autotune.benchmark.client.requests import Share
+from autotune.benchmark.client.results import Part, write_results
+from autotune.benchmark.client.run import LoadRun
+from autotune.benchmark.client.tally import State
 from autotune.records import Endpoint, Load, Mode, Traffic
 
 
@@ -31,29 +33,30 @@ def main() -> int:
         return 1
     spec: dict[str, Any] = json.loads(told)
     gc.disable()  # a collection in the middle would be measured as latency; the process is short
-    prepared = _load_run(spec, spec["model"])
+    load = Load(mode=Mode(spec["load"]["mode"]), value=spec["load"]["value"])
+    traffic = Traffic(**spec["traffic"])
+
+    def build(model: str, share: Share) -> LoadRun:
+        return LoadRun(model, traffic, load, repeat=spec["repeat"], timeout_s=spec["timeout_s"], share=share)
+
+    group = Group(spec.get("processes", 1), spec["model"], build)
     told = sys.stdin.buffer.readline()
     if not told:
         return 1
-    endpoint = Endpoint(**json.loads(told))
-    if endpoint.model != spec["model"]:  # it was not known, or is another one
-        prepared = _load_run(spec, endpoint.model)
-    run = uvloop.run(_offer(prepared, endpoint.url))
-    if run is None:
+    try:
+        parts = uvloop.run(_offer(group, Endpoint(**json.loads(told))))
+    except Lost:
+        sys.stderr.write("a process of the load client has died\n")
         return 1
-    _write_results(spec, run)
+    if parts is None:
+        return 1
+    write_results(spec["out"], load, parts)
     return 0
 
 
-def _load_run(spec: dict[str, Any], model: str) -> LoadRun:
-    load = Load(mode=Mode(spec["load"]["mode"]), value=spec["load"]["value"])
-    traffic = Traffic(**spec["traffic"])
-    return LoadRun(model, traffic, load, repeat=spec["repeat"], timeout_s=spec["timeout_s"])
-
-
-async def _offer(prepared: LoadRun, url: str) -> Run | None:
+async def _offer(group: Group, endpoint: Endpoint) -> list[Part] | None:
     """Offer the load; None if whoever started this process has gone."""
-    offered = asyncio.ensure_future(prepared.run(url, _report))
+    offered = asyncio.ensure_future(group.offer(endpoint.url, endpoint.model, _report))
     orphaned = asyncio.ensure_future(_end_of_input())
     await asyncio.wait({offered, orphaned}, return_when=asyncio.FIRST_COMPLETED)
     orphaned.cancel()
@@ -63,23 +66,6 @@ async def _offer(prepared: LoadRun, url: str) -> Run | None:
     return None
 
 
-def _write_results(spec: dict[str, Any], run: Run) -> None:
-    records = [_record(sent, run) for sent in run.sent]
-    window_s = run.end_s - run.begin_s
-    first = next((r for r in records if r.error not in {None, UNFINISHED}), None)
-    failed = errors_by_kind(records, phase="warmup" if run.aborted else "measure")
-    measured = summarize(records, window_s=window_s, cpu_s=run.cpu_s)
-    summary = {
-        "metrics": {"load": spec["load"]["value"], **measured},
-        "errors": failed,
-        "duration_s": window_s,
-        "aborted": run.aborted,
-        "first_error": None if first is None else {"kind": first.error, "detail": first.detail},
-    }
-    _write(spec["out"] + ".requests.json", [asdict(record) for record in records])
-    _write(spec["out"] + ".summary.json", summary)
-
-
 async def _end_of_input() -> None:
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
@@ -87,37 +73,9 @@ async def _end_of_input() -> None:
     await reader.read()
 
 
-def _record(sent: Any, run: Run) -> RequestRecord:
-    exchange = sent.exchange
-    answer = read_answer(exchange)
-    begin = run.begin_s
-    return RequestRecord(
-        phase=sent.phase,
-        index=sent.index,
-        sent_s=_rounded(exchange.sent_s - begin),
-        scheduled_s=None if sent.due_s is None else _rounded(sent.due_s - begin),
-        ended_s=_rounded(exchange.ended_s - begin),
-        chunks_s=tuple(_rounded(stamp - begin) for stamp in answer.stamps),
-        prompt_tokens=answer.prompt_tokens,
-        output_tokens=answer.output_tokens,
-        status=exchange.status,
-        error=answer.error,
-        detail=answer.detail,
-    )
-
-
-def _rounded(seconds: float) -> float:
-    """Microseconds are finer than any stamp here is true."""
-    return round(seconds, 6)
-
-
 def _report(state: State) -> None:
     sys.stdout.write(json.dumps(asdict(state)) + "\n")
     sys.stdout.flush()
-
-
-def _write(path: str, content: object) -> None:
-    Path(path).write_text(json.dumps(content))
 
 
 if __name__ == "__main__":

@@ -1,65 +1,82 @@
 """One keep-alive HTTP connection: writes a request, stamps every read of its answer.
 
-Nothing is decoded here: bodies are kept with the time of the read that brought them, and are read after
-the run. One stamp for each read is as close to the socket as Python gets.
+On the way nothing is decoded that need not be: of a streamed answer the head is parsed and the rest kept with
+the time of each read; what marks its end is looked for in the last bytes only. `frames` and `stream` take the
+answer apart after the run, by the whole grammar, and say so where the short look was wrong.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ssl
+import os
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
-from urllib.parse import urlsplit
 
 import httptools
 
-from autotune.benchmark.metrics import UNFINISHED
+CHUNK_END = b"\n\n\r\n"  # of an HTTP chunk that ends with an event
+LAST_CHUNK = b"0\r\n\r\n"
+STREAM_END = CHUNK_END + LAST_CHUNK
+OK = 200
 
-STALE_S = 0.25  # a kept connection that is lost by then, without a byte, had been closed while idle
 
-
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Exchange:
-    """What one request has brought so far: times are `perf_counter` seconds, 0 for not yet."""
+    """What one request has brought so far: times are `perf_counter` seconds, 0 for not yet.
 
+    `raw` are the reads as they came.
+    """
+
+    begun_s: float = 0.0  # when the client set about sending it; a connection may have to be opened first
     sent_s: float = 0.0
     ended_s: float = 0.0
     status: int = 0
-    reads: list[tuple[float, bytes]] = field(default_factory=list)
     error: str | None = None  # connect, truncated, timeout, bad_response, unfinished
+    raw: list[tuple[float, bytes]] = field(default_factory=list)
 
 
 class Connection(asyncio.Protocol):
-    """Carries one exchange at a time."""
+    """Carries one exchange at a time; `ended` is called with it when an answer is complete or cannot come."""
 
-    def __init__(self) -> None:
+    def __init__(self, ended: Callable[[Connection], None]) -> None:
         self.reusable = False
-        self._transport: Any = None
-        self._parser: Any = None
-        self._exchange = Exchange()
-        self._ended: asyncio.Future[None] | None = None
-        self._stamp = 0.0
-
-    def send(self, data: bytes, exchange: Exchange, ended: asyncio.Future[None]) -> None:
-        """Write a request; `ended` is resolved when its answer is complete or cannot come any more."""
-        self._parser = httptools.HttpResponseParser(self)
-        self._exchange = exchange
+        self.used = False  # before the exchange in progress
+        self.exchange: Exchange | None = None
+        self.data = b""
         self._ended = ended
-        self.reusable = False
+        self._raw: list[tuple[float, bytes]] | None = None
+        self._transport: Any = None
+        self._file = -1  # what a request is written to at once; -1: the transport must (TLS)
+        self._parser: Any = None
+        self._fed = 0  # reads that the parser has had
+        self._chunked = self._streams = self._complete = False
+
+    def send(self, data: bytes, exchange: Exchange) -> None:
+        """Write a request now: uvloop's transport would wait for the end of its round."""
+        self._parser = httptools.HttpResponseParser(self)
+        self.exchange, self._raw, self.data = exchange, exchange.raw, data
+        self._fed = 0
+        self._chunked = self._streams = self._complete = self.reusable = False
         exchange.sent_s = exchange.sent_s or perf_counter()  # sent again: waiting began the first time
-        self._transport.write(data)
+        written = 0
+        if self._file >= 0 and not self._transport.get_write_buffer_size():
+            with suppress(OSError):  # full, or lost: the transport knows what to do
+                written = os.write(self._file, data)
+        if written < len(data):
+            self._transport.write(data[written:])
 
     def give_up(self, error: str) -> None:
-        """End the exchange in progress as failed, and close."""
-        self._stamp = perf_counter()
-        self._end(error)
+        """Close, and end the exchange in progress as failed."""
         self.close()
+        self._end(error, perf_counter())
 
     def close(self) -> None:
         """Close without waiting for what is in flight."""
         self.reusable = False
+        self._file = -1  # soon another's
         if self._transport is not None:
             self._transport.abort()
 
@@ -67,119 +84,69 @@ class Connection(asyncio.Protocol):
         """Uvloop and asyncio both set TCP_NODELAY."""
         self._transport = transport
         self.reusable = True
+        if transport.get_extra_info("sslcontext") is None:
+            self._file = transport.get_extra_info("socket").fileno()
 
     def data_received(self, data: bytes) -> None:
-        """Stamp first, then let the parser find the body."""
-        self._stamp = perf_counter()
-        if self._parser is None:
+        """Stamp first; an event in the middle of a stream needs no more."""
+        stamp = perf_counter()
+        raw = self._raw
+        if raw is None:
             return
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserError:
-            self.give_up("bad_response")
+        raw.append((stamp, data))
+        if not self._streams or data[-4:] != CHUNK_END:
+            self._look(raw, data, stamp)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """An answer that is not complete by now is truncated."""
         self.reusable = False
-        self._stamp = perf_counter()
-        self._end("truncated")
+        self._file = -1
+        self._end("truncated", perf_counter())
 
-    def on_body(self, body: bytes) -> None:
-        """Called by the parser with each piece of the body."""
-        self._exchange.reads.append((self._stamp, body))
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Called by the parser."""
+        if name.lower() == b"transfer-encoding":
+            self._chunked = value.lower() == b"chunked"
 
     def on_headers_complete(self) -> None:
         """Called by the parser before the body."""
-        self._exchange.status = self._parser.get_status_code()
+        if self.exchange is not None:
+            self.exchange.status = self._parser.get_status_code()
+            self._streams = self._chunked and self.exchange.status == OK
+            self.reusable = self._streams and bool(self._parser.should_keep_alive())
 
     def on_message_complete(self) -> None:
         """Called by the parser at the end of the answer."""
+        self._complete = True
         self.reusable = bool(self._parser.should_keep_alive())
-        self._end(None)
 
-    def _end(self, error: str | None) -> None:
-        if self._ended is None or self._ended.done():
+    def _look(self, raw: list[tuple[float, bytes]], data: bytes, stamp: float) -> None:
+        """Find out whether the answer is complete: by its last bytes, or by parsing what has come."""
+        if not (self._streams and _ends_stream(raw, data)):
+            try:
+                for _, read in raw[self._fed :]:
+                    self._parser.feed_data(read)
+            except httptools.HttpParserError:
+                if not self._complete:
+                    self.give_up("bad_response")
+                    return
+                self.reusable = False  # more came than the answer
+            self._fed = len(raw)
+            if not self._complete:
+                return
+        self._end(None, stamp)
+
+    def _end(self, error: str | None, stamp: float) -> None:
+        exchange = self.exchange
+        if exchange is None or self._raw is None:
             return
-        self._exchange.ended_s = self._stamp or perf_counter()
-        self._exchange.error = error
-        self._ended.set_result(None)
-        self._ended = None
+        self._raw = None
+        exchange.ended_s, exchange.error = stamp, error
+        self._ended(self)
 
 
-class Pool:
-    """Connections to one endpoint; a new one where none is idle."""
-
-    def __init__(self, url: str, path: str, *, stale_s: float = STALE_S) -> None:
-        self._stale_s = stale_s
-        parts = urlsplit(url)
-        secure = parts.scheme == "https"
-        self._host = parts.hostname or "127.0.0.1"
-        self._port = parts.port or (443 if secure else 80)
-        self._tls = ssl.create_default_context() if secure else None
-        self._head = (
-            f"POST {parts.path.rstrip('/')}{path} HTTP/1.1\r\nHost: {parts.netloc}\r\n"
-            "Content-Type: application/json\r\nAccept: text/event-stream\r\nContent-Length: "
-        ).encode()
-        self._idle: list[Connection] = []
-        self._all: set[Connection] = set()
-
-    async def warm(self, count: int) -> None:
-        """Open `count` connections, a few at a time, so that none is opened while it is measured."""
-        for begin in range(0, count, 32):
-            opened = await asyncio.gather(*(self._open() for _ in range(min(32, count - begin))))
-            self._idle.extend(connection for connection in opened if connection is not None)
-
-    async def carry(self, body: bytes, timeout_s: float, exchange: Exchange) -> None:
-        """Send one request and fill its exchange until it has ended; failures are in it, not raised."""
-        data = self._head + str(len(body)).encode() + b"\r\n\r\n" + body
-        while True:
-            connection, used = await self._take()
-            if connection is None:
-                exchange.ended_s = perf_counter()
-                exchange.sent_s = exchange.sent_s or exchange.ended_s
-                exchange.error = "connect"
-                return
-            await self._once(connection, data, timeout_s, exchange)
-            lost = exchange.error == "truncated" and not exchange.status
-            if not (used and lost and exchange.ended_s - exchange.sent_s < self._stale_s):
-                return
-            # the server closed an idle connection as we wrote: not the request's fault
-            exchange.ended_s, exchange.error = 0.0, None
-
-    def close(self) -> None:
-        """Drop every connection; what was in flight is `unfinished`, and the engine aborts it."""
-        for connection in list(self._all):
-            connection.give_up(UNFINISHED)
-
-    async def _once(self, connection: Connection, data: bytes, timeout_s: float, exchange: Exchange) -> None:
-        loop = asyncio.get_running_loop()
-        ended: asyncio.Future[None] = loop.create_future()
-        timer = loop.call_later(timeout_s, connection.give_up, "timeout")
-        connection.send(data, exchange, ended)
-        try:
-            await ended
-        finally:
-            timer.cancel()
-        if connection.reusable:
-            self._idle.append(connection)
-        else:
-            self._all.discard(connection)
-            connection.close()
-
-    async def _take(self) -> tuple[Connection | None, bool]:
-        """An idle connection (used before), else a new one; None where nobody listens."""
-        while self._idle:
-            connection = self._idle.pop()
-            if connection.reusable:
-                return connection, True
-            self._all.discard(connection)
-        return await self._open(), False
-
-    async def _open(self) -> Connection | None:
-        loop = asyncio.get_running_loop()
-        try:
-            _, connection = await loop.create_connection(Connection, self._host, self._port, ssl=self._tls)
-        except OSError:
-            return None
-        self._all.add(connection)
-        return connection
+def _ends_stream(raw: list[tuple[float, bytes]], data: bytes) -> bool:
+    """Whether a chunk that ends an event is followed by the last chunk, in one read or the next."""
+    if data == LAST_CHUNK:
+        return len(raw) > 1 and raw[-2][1].endswith(CHUNK_END)
+    return data.endswith(STREAM_END)

@@ -1,0 +1,35 @@
+"""The bytes that the server of known timing sends."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+STREAM_HEAD = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\n"
+    b"Transfer-Encoding: chunked\r\n\r\n"
+)
+REASONS = {200: "OK", 404: "Not Found", 500: "Internal Server Error"}
+
+
+def frame(*events: object) -> bytes:
+    """One HTTP chunk of server-sent events."""
+    data = b"".join(
+        b"data: " + (event.encode() if isinstance(event, str) else json.dumps(event).encode()) + b"\n\n"
+        for event in events
+    )
+    return f"{len(data):x}\r\n".encode() + data + b"\r\n"
+
+
+def event(path: str, text: str, finish: str | None = None) -> dict[str, Any]:
+    """A chunk of a completion or of a chat."""
+    chat = path.endswith("/chat/completions")
+    choice: dict[str, Any] = {"index": 0, "delta": {"content": text}} if chat else {"index": 0, "text": text}
+    return {"id": "known", "model": "known", "choices": [{**choice, "finish_reason": finish}]}
+
+
+def answer(transport: Any, status: int, content: object) -> None:
+    """Write a whole JSON answer; the connection is kept."""
+    body = json.dumps(content).encode()
+    head = f"HTTP/1.1 {status} {REASONS[status]}\r\nContent-Type: application/json\r\n"
+    transport.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
