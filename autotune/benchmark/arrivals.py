@@ -36,6 +36,11 @@ def arrivals(traffic: Traffic, load: Load, *, repeat: int, phase: str) -> Iterat
 
     What is sent does not depend on when, so it is drawn apart.
     """
+    if traffic.arrival == "trace":
+        from autotune.benchmark.recorded import times
+
+        yield from times(traffic, load, repeat=repeat, phase=phase)
+        return
     chance = draws(traffic, load, repeat=repeat, phase=phase, of="arrivals")
     gap = GAPS[traffic.arrival]
     at_s = 0.0

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from autotune.records import Load, Traffic
 from autotune.workload.files import BLOCK
-from autotune.workload.pool import slot_size
+from autotune.workload.pool import period_of, slot_size
 from autotune.workload.words import Writer
 
 if TYPE_CHECKING:
@@ -29,14 +29,31 @@ def recorded(traffic: Traffic, load: Load, *, repeat: int, phase: str) -> Iterat
     pool = _pool(str(traffic.pool))
     timed = pool[0]["at_s"] is not None
     begin = _begin(traffic, load, repeat=repeat, phase=phase, timed=timed)
-    period_s = _period_s(pool) if timed else 0.0
     writing = _Writing(traffic, load, repeat=repeat, phase=phase)
     index = itertools.count()
     for place in itertools.count(begin):
-        rounds, which = divmod(place, len(pool))
-        content = pool[which]
-        at_s = content["at_s"] + rounds * period_s if timed else None
-        yield tuple(writing.request(content, ask, next(index), at_s) for ask in content["asks"])
+        content = pool[place % len(pool)]
+        yield tuple(writing.request(content, ask, next(index)) for ask in content["asks"])
+
+
+def times(traffic: Traffic, load: Load, *, repeat: int, phase: str) -> Iterator[float]:
+    """Yield when the conversations of a phase of a trace begin, in seconds from its first, without end.
+
+    The trace's own times are stretched so that their mean rate is the load.
+    """
+    pool = _pool(str(traffic.pool))
+    begin = _begin(traffic, load, repeat=repeat, phase=phase, timed=True)
+    period_s = period_of([each["at_s"] for each in pool])
+    stretched = len(pool) / (period_s * load.value)
+    first_s = _at(pool, begin, period_s)
+    for place in itertools.count(begin):
+        yield (_at(pool, place, period_s) - first_s) * stretched
+
+
+def _at(pool: list[dict[str, Any]], place: int, period_s: float) -> float:
+    """When the conversation at this place begins; after its last one a trace begins anew."""
+    rounds, which = divmod(place, len(pool))
+    return float(pool[which]["at_s"]) + rounds * period_s
 
 
 @lru_cache(maxsize=2)
@@ -65,12 +82,6 @@ def _begin(traffic: Traffic, load: Load, *, repeat: int, phase: str, timed: bool
     return slot + {"warmup": 0, "measure": warmup}.get(phase, warmup + measured)
 
 
-def _period_s(pool: list[dict[str, Any]]) -> float:
-    """How long a trace is, with a mean gap after its last request."""
-    last_s: float = pool[-1]["at_s"]
-    return last_s + (last_s / (len(pool) - 1) if len(pool) > 1 else 1.0)
-
-
 class _Writing:
     """Puts recorded texts, or words for recorded lengths, into requests."""
 
@@ -82,9 +93,7 @@ class _Writing:
         self._writer = Writer(tuple(traffic.words), traffic.seed)
         self._overhead = traffic.overhead_tokens
 
-    def request(
-        self, content: dict[str, Any], ask: dict[str, Any], index: int, at_s: float | None
-    ) -> RequestPlan:
+    def request(self, content: dict[str, Any], ask: dict[str, Any], index: int) -> RequestPlan:
         """Return one request of a conversation."""
         from autotune.benchmark.traffic import RequestPlan
 
@@ -97,7 +106,6 @@ class _Writing:
             history=tuple(said),
             input_tokens=ask["input_tokens"],
             output_tokens=ask["output_tokens"],
-            at_s=at_s,
         )
 
     def _text(self, tokens: int, blocks: list[int]) -> str:

@@ -47,8 +47,7 @@ class RequestPlan:
     """One request to send; `index` counts the requests of its phase.
 
     `prompt` is what its user says now, `history` what was said before, each with its role. `input_tokens` is
-    the length of both that was asked for. `at_s` is when its conversation begins, by a trace, in seconds from
-    the trace's begin; None: there is no trace.
+    the length of both that was asked for.
     """
 
     index: int
@@ -56,7 +55,6 @@ class RequestPlan:
     output_tokens: int
     history: tuple[tuple[str, str], ...] = ()
     input_tokens: int = 0
-    at_s: float | None = None
 
     @property
     def text(self) -> str:

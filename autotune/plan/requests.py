@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from autotune.schema import Config, WorkloadConfig, WorkloadKind
+from autotune.schema import Arrival, Config, WorkloadConfig, WorkloadKind
 from autotune.workload import kept, pool
 from autotune.workload.files import Reading, read_lines, read_sharegpt
 from autotune.workload.pool import Draw, Summary
@@ -65,6 +65,9 @@ def requests_of(config: Config, limit: int | None, counting: Counting) -> Reques
         except OSError as error:
             place = kept.place_for(name).parent
             return Requests(problems=(f"{place}: cannot be written ({error.strerror}): set AUTOTUNE_CACHE",))
+    if summary.rate is None and workload.arrival is Arrival.trace:
+        why = f"{said}: its lines have no time, which workload.arrival=trace needs: add them, or set poisson"
+        return Requests(problems=(why,))
     return Requests(
         summary=summary,
         pool=str(kept.place_for(f"{name}-pool")),
@@ -123,11 +126,17 @@ def _notes(workload: WorkloadConfig, summary: Summary, draw: Draw) -> list[str]:
     drawn = f"{summary.drawn:,} of {summary.of:,} conversations are used"
     seen = summary.looked_at + summary.unusable
     notes = [f"{said}: {drawn}; of {seen:,} looked at: {_left_out(summary, draw.limit)}"]
-    if summary.timed:
+    if summary.rate is not None:
         notes.append(
             f"{said}: is a trace: every load and repeat replays it from its beginning, so an engine's prefix "
             "cache finds the texts of the repeat before"
         )
+        own = f"its own rate is {summary.rate:.3g} requests/s"
+        if workload.arrival is Arrival.trace:
+            notes.append(f"{said}: {own}; its times are stretched to the rates of workload.loads")
+        else:
+            how = f"workload.mode=rate workload.arrival=trace workload.loads=[{summary.rate:.3g}]"
+            notes.append(f"{said}: {own}; {how} replays it as it was")
     elif summary.drawn < draw.needed:
         notes.append(
             f"{said}: {draw.needed:,} conversations are needed, so each is sent about "

@@ -9,7 +9,7 @@ from autotune.plan.account import mean_tokens
 from autotune.plan.consistency import context_of
 from autotune.plan.runtimes.protocol import Setup
 from autotune.records import Wording
-from autotune.schema import Config, WorkloadConfig, WorkloadKind
+from autotune.schema import Arrival, Config, LoadMode, WorkloadConfig, WorkloadKind
 from autotune.workload.lengths import share_above
 
 OWN_FIELDS = (
@@ -49,12 +49,25 @@ def problems(config: Config) -> list[str]:
         for name in workload.extra_body
         if name in SAMPLING_TWICE
     ]
+    found += _arrival_problems(workload)
     if workload.kind is WorkloadKind.synthetic:
         return [*found, *_synthetic_problems(workload)]
     if workload.prefix_tokens:
         found.append(
             f"workload.prefix_tokens: is for synthetic workloads; {workload.kind.value} has its own texts"
         )
+    return found
+
+
+def _arrival_problems(workload: WorkloadConfig) -> list[str]:
+    said = f"workload.arrival={workload.arrival.value}"
+    if workload.arrival is Arrival.poisson:
+        return []
+    found = []
+    if workload.mode is LoadMode.concurrency:
+        found.append(f"{said}: is for arrivals at a rate: set workload.mode=rate and workload.loads to rates")
+    if workload.arrival is Arrival.trace and workload.kind is not WorkloadKind.jsonl:
+        found.append(f"{said}: needs a file whose lines have times: choose workload=jsonl")
     return found
 
 

@@ -32,6 +32,7 @@ class Arrival(Enum):
     poisson = "poisson"
     constant = "constant"
     gamma = "gamma"
+    trace = "trace"
 
 
 class ApiEndpoint(Enum):
@@ -83,7 +84,7 @@ class WorkloadConfig:
     warmup_requests: int = 4  # for each unit of load, first, not measured: the least warm-up
     warmup_max_s: float = 30.0  # it goes on until latency is steady, but not beyond; 0: only the least
     ramp_s: float = 0.0  # the load grows to its value over so many seconds of the warm-up
-    arrival: Arrival = Arrival.poisson  # mode rate: poisson, constant, gamma
+    arrival: Arrival = Arrival.poisson  # mode rate: poisson, constant, gamma; trace: the file's own
     burstiness: float = 1.0  # gamma: its shape; 1 is poisson, less comes in bursts, more is more even
     seed: int = SEED
 

@@ -16,7 +16,7 @@ from typing import Any
 from autotune.workload import kept
 from autotune.workload.files import Ask, Reading, Recorded
 
-VERSION = 1  # of what is kept
+VERSION = 2  # of what is kept
 MOST = 20_000  # conversations drawn
 SHORTEST = 4  # tokens of a prompt and of an answer of ShareGPT: below are greetings and broken entries
 FILLER = 3  # conversations for each unit of load, beside those that are counted
@@ -35,7 +35,10 @@ class Draw:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """What was drawn: `looked_at` conversations of the file's `of`, with the totals of their requests."""
+    """What was drawn: `looked_at` conversations of the file's `of`, with the totals of their requests.
+
+    `rate` is a trace's mean of conversations/s; None: it is no trace.
+    """
 
     drawn: int
     of: int
@@ -43,7 +46,7 @@ class Summary:
     unusable: int
     short: int
     long: int
-    timed: bool
+    rate: float | None
     input_tokens: int
     output_tokens: int
     totals: tuple[int, ...]
@@ -53,6 +56,12 @@ def slot_size(load: float, *, requests_per_load: int, min_requests: int, warmup_
     """Return how many conversations are set aside for one measurement at a load."""
     measured = max(min_requests, math.ceil(requests_per_load * load))
     return measured + math.ceil((warmup_requests + FILLER) * load) + 16
+
+
+def period_of(times_s: Sequence[float]) -> float:
+    """Return how long a trace with these times is, with a mean gap after its last request."""
+    length_s = times_s[-1] - times_s[0]
+    return length_s + length_s / (len(times_s) - 1) if length_s > 0 else float(len(times_s))
 
 
 def pool_of(
@@ -84,7 +93,7 @@ def pool_of(
         unusable=reading.unusable,
         short=left["short"],
         long=left["long"],
-        timed=timed,
+        rate=len(drawn) / period_of([each.at_s or 0.0 for each in drawn]) if timed and drawn else None,
         input_tokens=round(sum(prompt for prompt, _ in lengths) / max(1, len(asks))),
         output_tokens=round(sum(answer for _, answer in lengths) / max(1, len(asks))),
         totals=tuple(sorted(map(sum, lengths))),

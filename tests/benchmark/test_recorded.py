@@ -8,6 +8,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from autotune.benchmark.arrivals import arrivals
 from autotune.benchmark.traffic import RequestPlan, conversations, measured_count, warmup_count
 from autotune.records import Load, Mode, Traffic
 from autotune.workload.pool import slot_size
@@ -77,14 +80,27 @@ def test_a_turn_has_its_recorded_history(tmp_path: Path) -> None:
 
 
 def test_a_trace_is_replayed_from_its_begin(tmp_path: Path) -> None:
-    """At each load and repeat; after its last request it goes on from the first, later by its length."""
+    """At each load and repeat; after its last request it goes on from the first."""
     of = traffic(tmp_path, [said(n, at_s=2.0 * n) for n in range(4)])
     for load, repeat in ((ONE, 0), (TWO, 2)):
         warm = sent(of, load, warmup_count(of, load), repeat=repeat, phase="warmup")
         rest = sent(of, load, 5, repeat=repeat)
         begun = [plan for plan in (*warm, *rest) if not plan.history]
-        assert [plan.at_s for plan in begun[:6]] == [0.0, 2.0, 4.0, 6.0, 8.0, 10.0]
         assert [plan.prompt for plan in begun[:6]] == ["q0", "q1", "q2", "q3", "q0", "q1"]
+
+
+@pytest.mark.parametrize("rate", [0.5, 4.0])
+def test_a_traces_times_are_stretched_to_the_rate(tmp_path: Path, rate: float) -> None:
+    """Its gaps keep their proportions; its end is a mean gap long; each phase begins at 0."""
+    recorded_s = [10.0, 11.0, 11.0, 14.0, 18.0]  # a mean gap of 2, so that a round is 10
+    of = replace(traffic(tmp_path, [said(n, at_s=t) for n, t in enumerate(recorded_s)]), arrival="trace")
+    load = Load(mode=Mode.RATE, value=rate)
+    begin = warmup_count(of, load)
+    for phase, place in (("warmup", 0), ("measure", begin)):
+        drawn = list(islice(arrivals(of, load, repeat=1, phase=phase), 11))
+        rounds = [n // 5 * 10.0 + recorded_s[n % 5] for n in range(place, place + 11)]
+        assert drawn == pytest.approx([(at_s - rounds[0]) / (2 * rate) for at_s in rounds])
+        assert drawn[10] == pytest.approx(10 / rate)
 
 
 def test_lengths_become_words_and_blocks_are_shared(tmp_path: Path) -> None:

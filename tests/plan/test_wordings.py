@@ -18,8 +18,10 @@ from autotune.plan.wordings import Wordings
 from autotune.records import Inventory, InventoryKind, Lengths, Plan, Wording
 from autotune.schema import (
     ApiEndpoint,
+    Arrival,
     Config,
     DeployConfig,
+    LoadMode,
     ModelConfig,
     RuntimeConfig,
     ServingConfig,
@@ -236,3 +238,19 @@ def test_what_contradicts_a_workload_is_a_problem() -> None:
     ]
     assert "must be below workload.input_tokens=90" in problems(config("none", prefix_tokens=90))[0]
     assert "set workload.sampling.top_p" in problems(config("none", extra_body={"top_p": 1}))[0]
+    steady = problems(config("none", arrival=Arrival.constant))
+    assert steady[0].startswith("workload.arrival=constant: is for arrivals at a rate")
+    assert len(problems(config("none", arrival=Arrival.trace))) == 2
+    assert problems(config("none", arrival=Arrival.gamma, mode=LoadMode.rate)) == []
+
+
+def test_how_a_trace_is_replayed_as_it_was_is_told(tmp_path: Path) -> None:
+    """By its own rate; without times there is no trace."""
+    file = tmp_path / "f"
+    lines = [{"input_tokens": 5, "output_tokens": 1, "time": 0.5 * n} for n in range(4)]
+    file.write_text("\n".join(json.dumps(line) for line in lines))
+    assert any("workload.loads=[2] replays it as it was" in note for note in planned(filed(file))[1].notes)
+    as_trace = {"arrival": Arrival.trace, "mode": LoadMode.rate}
+    assert any("stretched to the rates" in note for note in planned(filed(file, **as_trace))[1].notes)
+    file.write_text(json.dumps({"input_tokens": 5, "output_tokens": 1}))
+    assert "its lines have no time" in planned(filed(file, **as_trace))[1].problems[0]
