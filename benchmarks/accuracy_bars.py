@@ -63,8 +63,8 @@ def median(rows: Sequence[Row]) -> Row:
 def print_rows(rows: Mapping[tuple[str, int], Row]) -> None:
     """Print the table."""
     print(
-        "client  concurrency  TTFT ms   truth  ratio     p99   truth  ITL ratio  of ideal  CPU s  core  window s"
-        "  around s  first s  bound  miscounted"
+        "client  concurrency  TTFT ms   truth  ratio     p99   truth  ITL ratio  of ideal  CPU s  core"
+        "  window s  around s  first s  bound  miscounted"
     )
     for (name, load), row in rows.items():
         print(

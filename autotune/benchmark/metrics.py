@@ -1,21 +1,7 @@
-"""From stamped requests to metrics. The one place where they are defined.
+"""From stamped requests to metrics; their definitions and formulas stand in `docs/metrics.md`.
 
-Times are seconds on one clock; a request is sent at s, its i-th chunk with tokens arrives at c_i, and the
-engine counts n output and p prompt tokens in `usage`. B is when the first measured request was sent, E
-when the last measured one ended; the load is kept up by filler requests until E.
-
-| metric | formula | over |
-|---|---|---|
-| ttft_ms | c_1 - s | measured requests that succeeded |
-| tpot_ms | (c_last - c_1) / (n - 1) | the same, n > 1 |
-| itl_ms | c_i - c_(i-1); a chunk may hold several tokens | the same, every gap |
-| e2e_ms | c_last - s | the same |
-| output_tokens_per_s | output tokens made in [B, E] / (E - B) | every request, filler too |
-| total_tokens_per_s | the same, with a request's p prompt tokens over [s, c_1] | every request |
-| requests_per_s | requests, each by the share of its chunks in [B, E], / (E - B) | every request |
-| goodput_requests_per_s | the same, of those within the SLO; without bounds all are | every request |
-| requests_completed, requests_failed | counts | measured requests |
-| client_cpu_fraction | CPU seconds of the client in [B, E] / (E - B), of one core | – |
+Times are seconds on one clock; B is when the first measured request was sent, E when the last measured one
+ended; the load is kept up by filler requests until E.
 
 Throughput counts what was made inside the window, whoever asked for it: the load is the same all through
 it, so nothing is gained or lost at its ends. A request's tokens are spread evenly over its chunks, and a

@@ -92,9 +92,10 @@ class NativeClient:
 
 
 def automatic_processes(load: Load, cpus: Sequence[int]) -> int:
-    """Return how many processes offer a load best on the cores `cpus`; none: on any, which the engine needs too.
+    """Return how many processes offer a load best on the cores `cpus`; empty: on any, with the engine.
 
-    AUTOMATIC
+    One process reads some 50,000 chunks a second and more; each of several needs a core of its own, or they
+    only take it from each other and from the engine.
     """
     own = len(cpus) if cpus else (os.cpu_count() or 1) // 2
     wanted = math.ceil(load.value / UNITS_OF_A_PROCESS[load.mode])

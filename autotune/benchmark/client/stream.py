@@ -132,12 +132,18 @@ def unlike(raw: Reads, frames: Frames, stamps: list[float]) -> Iterator[tuple[fl
     if it came between two chunks and no part of an event came before it: the parser need not see it.
     """
     pattern: _Pattern | None = None
+    known: set[bytes] = set()  # reads that fitted, of this answer: words come again
     tries = TRIES
     rest = b""
     for stamp, data in raw:
-        if pattern is not None and not rest and frames.between and pattern.fits_framed(data):
-            stamps.append(stamp)
-            continue
+        if pattern is not None and not rest and frames.between:
+            if data in known:
+                stamps.append(stamp)
+                continue
+            if pattern.fits_framed(data):
+                known.add(data)
+                stamps.append(stamp)
+                continue
         whole, rest = _split(rest + frames.feed(data))
         for event in whole:
             if pattern is not None and pattern.fits(event + b"\n\n"):
