@@ -47,9 +47,7 @@ def sglang(*changes: str) -> Config:
 
 
 HEAD = "vllm serve org/model --host 127.0.0.1 --port {port} --served-model-name org/model"
-SGLANG_HEAD = (
-    "sglang serve --model-path org/model --host 127.0.0.1 --port {port} --served-model-name org/model --enable-metrics"
-)
+SGLANG_HEAD = "sglang serve --model-path org/model --host 127.0.0.1 --port {port} --served-model-name org/model --enable-metrics"
 
 
 @pytest.mark.parametrize(
