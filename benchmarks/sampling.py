@@ -61,7 +61,11 @@ def series(folder: Path) -> tuple[float, float, int]:
 
     names = [f"system/gpu_{gpu}_{end}" for gpu in range(GPUS) for end in SERIES]
     names += [f"server/{name}" for name in SERVER]
-    samples = [(float(second), dict.fromkeys(names, second + 0.5)) for second in range(HOUR_S)]
+    samples = [
+        (float(second), {name: second + 0.5 for name in names if name.startswith(kind)})
+        for second in range(HOUR_S)
+        for kind in ("system/", "server/")
+    ]
     write_series(folder, samples, clock=Clock(epoch_s=1.7e9, ready_s=0.0), measured=[])
     client = MlflowClient(tracking_uri=f"sqlite:///{folder}/mlflow.db")
     run = client.create_run(client.create_experiment("sampling")).info.run_id
