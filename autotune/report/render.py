@@ -130,7 +130,7 @@ def _status(finished: Mapping[str, Any], *, tied: bool) -> str:
         return f"{finished['status']}: {failure['kind']}"
     parts = [str(finished["status"])]
     parts += [f"{lost:g} requests failed"] if lost else []
-    parts += ["client-bound: not ranked"] if finished.get("client_bound") else []
+    parts += ["client-bound"] if finished.get("client_bound") else []
     parts += ["a tie with 1"] if tied else []
     return ", ".join(parts)
 
