@@ -1,9 +1,9 @@
 """Values far from the others: told, and left in every number.
 
-* Of three or more repeats, one is an outlier that is farther from the mean of the others than Student's t
-  allows any of R repeats in 95 of 100 loads: |x - m| > t_(1 - 0.05 / 2R), R - 2 · s · √(1 + 1 / (R - 1)), m
-  and s being those of the others (Grubbs's test, in the form of deleted residuals). With three repeats only one
-  that is very far off can be told from bad luck.
+* Of three or more repeats, one is an outlier that is farther from the mean m of the others than Student's t
+  allows any of R repeats in 95 of 100 loads: |x - m| > t · s · √(1 + 1 / (R - 1)), s being their standard
+  deviation and t the quantile for 1 - 0.05 / 2R with R - 2 degrees (Grubbs's test, in the form of deleted
+  residuals). With three repeats only one that is very far off can be told from bad luck.
 * Of the requests of a load, those are outliers whose TTFT or end-to-end latency is above the third quartile
   by more than three times the distance of the quartiles (Tukey's outer fence).
 

@@ -20,7 +20,7 @@ def of(*repeats: float) -> Score:
 
 
 def test_welch_by_hand() -> None:
-    """1, 2, 3 and 6, 9: variances 1/3 and 9/4 of the means; t = 5.5 / √(31/12), ν = (31/12)² / (1/18 + 81/16)."""
+    """1, 2, 3 and 6, 9: variances 1/3 and 9/4 of the means; t = 5.5 / √(31/12)."""
     first, second = of(1.0, 2.0, 3.0), of(6.0, 9.0)
     total = 1 / 3 + 9 / 4
     freedom = total**2 / ((1 / 3) ** 2 / 2 + (9 / 4) ** 2 / 1)
