@@ -15,7 +15,7 @@ from pathlib import Path
 
 from autotune.benchmark import create_benchmark
 from autotune.benchmark.protocol import Benchmark, MeasureRequest, Progress
-from autotune.benchmark.workload import loads_of, traffic_of
+from autotune.benchmark.workload import traffic_of
 from autotune.deploy.protocol import Deployer, Order, Ready, Server
 from autotune.errors import InfrastructureError, Interrupted, TrialError
 from autotune.observe.observer import Observer
@@ -25,13 +25,13 @@ from autotune.records import (
     Failure,
     Lease,
     Load,
-    Measurement,
     Outcome,
     Plan,
     Status,
 )
+from autotune.rounds import Rounds
 from autotune.schema import Config
-from autotune.score.objective import best_result, summarize
+from autotune.score.objective import best_result
 from autotune.track.files import check_disk
 from autotune.track.records import (
     load_record,
@@ -66,9 +66,9 @@ class Job:
 class _Progress:
     """What a trial has so far; kept whatever happens next."""
 
+    rounds: Rounds
     ready: Ready | None = None
     image_digest: str | None = None
-    measurements: list[Measurement] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
@@ -91,8 +91,8 @@ class Trial:
         Raises: InfrastructureError if the sweep itself cannot go on.
         """
         began = self.clock()
-        progress = _Progress()
         limits = Limits() if self.deployer.recorded else limits_of(self.job.config.measure)
+        progress = _Progress(self._rounds(began, limits))
         log = self.job.folder / "engine.log"
         watch = Watch(self.cancelled, limits, log=log, clock=self.clock)
         status, failure = Status.MEASURED, None
@@ -115,6 +115,14 @@ class Trial:
             return self._outcome(progress, status, failure, self.clock() - began)
         except OSError as error:
             raise InfrastructureError(f"cannot write {self.job.folder}: {error.strerror}") from error
+
+    def _rounds(self, began_s: float, limits: Limits) -> Rounds:
+        def left_s() -> float | None:
+            return None if limits.trial_s is None else limits.trial_s - (self.clock() - began_s)
+
+        return Rounds(
+            config=self.job.config, gpus=self.job.plan.gpus, recorded=self.deployer.recorded, left_s=left_s
+        )
 
     def _measure(self, progress: _Progress, watch: Watch) -> None:
         order = Order(
@@ -139,7 +147,7 @@ class Trial:
                 if server.started is not None:
                     self.emit("server_started", **server_record(server.started))
                 watch.stops(client)
-                client.prepare(self._request(expected, loads_of(self.job.config.workload)[0]))
+                client.prepare(self._request(expected, progress.rounds.first))
                 observer = Observer(order, self.deployer, note=progress.notes.append)
                 ready = progress.ready = server.ready()
                 watch.serves(None if self.job.config.deploy.url is not None else server.death)
@@ -157,30 +165,24 @@ class Trial:
     def _measure_loads(
         self, server: Server, progress: _Progress, *, client: Benchmark, endpoint: Endpoint, watch: Watch
     ) -> None:
-        """Every repeat goes over all loads, so that a drift shows as spread and not as a winner."""
-        repeats = 1 if self.deployer.recorded else self.job.config.measure.repeats
-        loads = loads_of(self.job.config.workload)
-        missing: list[Load] = []
-        for repeat in range(repeats):
-            for load in (load for load in loads if load not in missing):
-                request = self._request(endpoint, load, repeat=repeat, heard=watch.heard)
-                try:
-                    with watch.measuring(load):
-                        measurement = client.measure(request)
-                except TrialError as error:
-                    if error.kind == "no_row":
-                        missing.append(load)
-                        continue
-                    raise server.death() or error from error
-                died = server.death()
-                if died is not None:  # what was measured last was not this engine at work
-                    raise died
-                progress.measurements.append(measurement)
-                progress.notes.extend(measurement.notes)
-                self.emit("measured", **measured_record(measurement))
-        if len(missing) == len(loads):
-            raise TrialError("no_row", "the table has no row for any load of this candidate")
-        progress.notes.extend(f"{load}: not in the table, left out" for load in missing)
+        rounds = progress.rounds
+        for repeat, load in rounds:
+            request = self._request(endpoint, load, repeat=repeat, heard=watch.heard)
+            began_s = self.clock()
+            try:
+                with watch.measuring(load):
+                    measurement = client.measure(request)
+            except TrialError as error:
+                if error.kind == "no_row":
+                    rounds.leave_out(load)
+                    continue
+                raise server.death() or error from error
+            died = server.death()
+            if died is not None:  # what was measured last was not this engine at work
+                raise died
+            rounds.take(measurement, self.clock() - began_s)
+            progress.notes.extend(measurement.notes)
+            self.emit("measured", **measured_record(measurement))
 
     def _request(
         self,
@@ -216,10 +218,9 @@ class Trial:
     def _outcome(
         self, progress: _Progress, status: Status, failure: Failure | None, elapsed_s: float
     ) -> Outcome:
-        config, ready = self.job.config, progress.ready
+        config, ready, measurements = self.job.config, progress.ready, progress.rounds.measurements
         gpus = self.job.plan.gpus
-        price = config.gpus.usd_per_hour
-        results = summarize(progress.measurements, config.objective, gpus, price=price)
+        results = progress.rounds.results()
         best = best_result(results, config.objective) if status is Status.MEASURED else None
         if status is Status.MEASURED and best is None:
             status = Status.FAILED
@@ -227,9 +228,9 @@ class Trial:
                 kind="benchmark_failed",
                 message=f"{config.objective.metric} was not measured at load {config.objective.load}",
             )
-        write_measurements(self.job.folder, progress.measurements)
+        write_measurements(self.job.folder, measurements)
         if self.deployer.recorded:
-            measured_s = sum(item.duration_s for item in progress.measurements)
+            measured_s = sum(item.duration_s for item in measurements)
             elapsed_s = measured_s + (ready.startup_s if ready else 0.0)
         return Outcome(
             status=status,
@@ -241,7 +242,7 @@ class Trial:
             gpu_seconds=elapsed_s * gpus,
             engine_version=ready.engine_version if ready else None,
             image_digest=progress.image_digest,
-            notes=tuple(dict.fromkeys([*self.job.plan.notes, *progress.notes])),
+            notes=tuple(dict.fromkeys([*self.job.plan.notes, *progress.notes, *progress.rounds.notes])),
         )
 
     def _keep(self, text: str) -> None:

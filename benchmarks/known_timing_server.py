@@ -20,6 +20,7 @@ import itertools
 import json
 import math
 import os
+import random
 import zlib
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -41,6 +42,7 @@ class Stream:
     path: str
     transport: Any
     received_s: float
+    ttft_s: float
     tokens: int
     chunks: int
     stops_at: int | None  # the chunk before which the connection is closed
@@ -71,6 +73,7 @@ class KnownTiming:
         self._streams = itertools.count(1)
         self._due: list[tuple[float, int, Stream]] = []
         self._order = itertools.count()
+        self._chance = random.Random(options.seed)  # noqa: S311  (draws, not secrets)
         self._timer: asyncio.TimerHandle | None = None
         self._chunk = {
             path: frame(event(path, " token" * options.tokens_per_chunk))
@@ -97,7 +100,11 @@ class KnownTiming:
         words = len(prompt.split())
         usage = {"prompt_tokens": words, "completion_tokens": tokens, "total_tokens": words + tokens}
         stops_at = chunks // 2 if cut else None
-        stream = Stream(path, transport, received_s, tokens, chunks, stops_at, usage if asked else None)
+        jitter = self.options.jitter
+        ttft_s = self.options.ttft_ms / 1000 * self._chance.lognormvariate(-(jitter**2) / 2, jitter)
+        stream = Stream(
+            path, transport, received_s, ttft_s, tokens, chunks, stops_at, usage if asked else None
+        )
         stream.checksum = zlib.crc32(body)
         self.truth.append(stream)
         stream.write(STREAM_HEAD + (self._role if path.endswith("/chat/completions") else b""))
@@ -105,7 +112,7 @@ class KnownTiming:
         self._arm()
 
     def _push(self, stream: Stream) -> None:
-        due = self.options.ttft_ms / 1000 + len(stream.written_s) * self.options.itl_ms / 1000
+        due = stream.ttft_s + len(stream.written_s) * self.options.itl_ms / 1000
         heapq.heappush(self._due, (stream.received_s + due, next(self._order), stream))
 
     def _arm(self) -> None:
@@ -248,6 +255,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--ttft-ms", type=float, default=100)
     parser.add_argument("--itl-ms", type=float, default=10)
+    parser.add_argument("--jitter", type=float, default=0, help="spread of each TTFT's lognormal factor")
+    parser.add_argument("--seed", type=int, default=1, help="of the jitter")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--tokens-per-chunk", type=int, default=1)
     parser.add_argument("--fail-every", type=int, default=0, help="every Nth request gets HTTP 500")

@@ -55,3 +55,38 @@ def test_the_load_client_runs_on_the_cores_that_the_lease_keeps_for_it(tmp_path:
     assert seen == {"client": {frozenset({core})}, "engine": {frozenset(mine)}}
     assert os.sched_getaffinity(0) == mine
     assert children() == before
+
+
+def test_repeats_go_on_on_the_warm_engine_until_the_score_is_known(tmp_path: Path) -> None:
+    """One engine; every repeat of both loads is told once, and the score has its interval."""
+    words = Shop(tmp_path).words("workload.loads=[1,2]", "measure.until=0.9", "measure.max_repeats=6")
+    case = case_of(words, tmp_path / "trial")
+    told: list[tuple[str, Any]] = []
+
+    def hear(event: str, **fields: Any) -> None:
+        told.append((event, (fields["load"]["value"], fields["repeat"]) if event == "measured" else None))
+
+    trial = Trial(
+        job=Job(
+            number=0,
+            candidate=case.order.candidate,
+            config=case.order.config,
+            plan=case.order.plan,
+            label="",
+            folder=case.order.folder,
+        ),
+        lease=case.order.lease,
+        deployer=case.deployer,
+        env=os.environ,
+        cancelled=threading.Event(),
+        emit=hear,
+    )
+    outcome = trial.run()
+    assert outcome.status is Status.MEASURED
+    assert [event for event, _ in told].count("server_ready") == 1
+    measured = [place for event, place in told if event == "measured"]
+    assert len(measured) == len(set(measured))
+    assert outcome.best is not None
+    assert outcome.best.score_interval is not None
+    assert len(outcome.best.score_repeats) in {5, 6}
+    assert outcome.best.score_interval.low < (outcome.best.score or 0) < outcome.best.score_interval.high

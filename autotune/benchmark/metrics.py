@@ -65,7 +65,7 @@ def summarize(records: Sequence[RequestRecord], *, window_s: float, cpu_s: float
     if window_s > 0:
         metrics |= _throughputs(records, window_s)
         metrics["client_cpu_fraction"] = cpu_s / window_s
-    for name, values in _latencies_s(good).items():
+    for name, values in latencies_s(good).items():
         metrics |= {f"{name}_{key}": value * 1000 for key, value in statistics_of(values).items()}
     return metrics
 
@@ -148,7 +148,8 @@ def _share(begin_s: float, end_s: float, window_s: float) -> float:
     return max(0.0, min(end_s, window_s) - max(begin_s, 0.0)) / (end_s - begin_s)
 
 
-def _latencies_s(records: Sequence[RequestRecord]) -> dict[str, list[float]]:
+def latencies_s(records: Sequence[RequestRecord]) -> dict[str, list[float]]:
+    """Return every value of each latency, in the order of the requests, in seconds."""
     return {
         "ttft_ms": [r.chunks_s[0] - r.sent_s for r in records],
         "tpot_ms": [

@@ -154,7 +154,7 @@ def _at_one_load(config: Config, *, repeats: int) -> Config:
     return replace(
         config,
         workload=replace(config.workload, loads=[load_of(config).value]),
-        measure=replace(config.measure, repeats=repeats, trial_timeout_s=None),
+        measure=replace(config.measure, repeats=repeats, until=None, trial_timeout_s=None),
     )
 
 

@@ -40,7 +40,8 @@ def ordered(
     Those that need more than half of `gpus` come first. Without sound expectations the narrow ones follow
     before the wide: a narrow trial that turns out long then ends before the last wide ones do.
     With them, the largest GPU-seconds follow first; the last `MANY` as playing ahead finds best.
-    `running` holds GPUs, seconds since the start, expectation.
+    Trials that are alike stay as they stand in `queue`. `running` holds GPUs, seconds since the start,
+    expectation.
     """
     half = len(gpus) / 2
     sure = [item for item in queue if item[2] is not None and item[2].spread <= SURE]
@@ -53,14 +54,14 @@ def ordered(
     return [trial for trial, _, _ in _played(ahead, gpus, running, queue)]
 
 
-def _narrow_first(item: tuple[int, int, Expected | None], half: float) -> tuple[bool, int, float, int]:
-    trial, width, expected = item
-    return width <= half, width, -(expected.mean_s if expected is not None else 0.0), trial
+def _narrow_first(item: tuple[int, int, Expected | None], half: float) -> tuple[bool, int, float]:
+    _, width, expected = item
+    return width <= half, width, -(expected.mean_s if expected is not None else 0.0)
 
 
 def _by_rule(ahead: Sequence[Ahead], half: float, power: float) -> list[Ahead]:
     """Wide ones first, then by seconds × GPUs^power; 1: GPU-seconds."""
-    return sorted(ahead, key=lambda item: (item[1] <= half, -item[2] * item[1] ** power, item[0]))
+    return sorted(ahead, key=lambda item: (item[1] <= half, -item[2] * item[1] ** power))
 
 
 def _played(

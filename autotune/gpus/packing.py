@@ -1,7 +1,8 @@
 """Which waiting trials start now, and where: a pure policy over values, without a clock.
 
 Where the whole grid is known, trials that need more than half a node come first, one after the other,
-then the rest in the order that `forecast` expects to end soonest. Where a search still chooses, the
+then the rest in the order that `forecast` expects to end soonest; which of those that are alike comes first
+is drawn, so that a drift does not fall on neighbours in the grid. Where a search still chooses, the
 widest that fits goes first, and a trial that is overtaken too long gets a reservation. Whatever fits
 beside starts too (backfill). Times are seconds on the caller's clock.
 """
@@ -23,13 +24,17 @@ FLOOR = 0.2  # of a mean trial: what is left, at least, of one that runs longer 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """A trial that waits since `since_s` for `gpus` GPUs, in `avoid` (UUIDs) only if it must."""
+    """A trial that waits since `since_s` for `gpus` GPUs, in `avoid` (UUIDs) only if it must.
+
+    Of trials that are alike to the packing the one with the lowest `draw` starts first.
+    """
 
     trial: int
     gpus: int
     since_s: float
     expected: Expected | None = None
     avoid: frozenset[str] = frozenset()
+    draw: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +108,8 @@ def _known(now: Situation, room: int) -> list[Assignment]:
     if all(item.gpus > len(free) for item in now.queue) or _wide_can_start_soon(now, ours):
         return []
     running = [(trial.gpus, now.now_s - trial.since_s, trial.expected) for trial in now.running]
-    order = ordered([(item.trial, item.gpus, item.expected) for item in now.queue], ours, running)
+    queue = sorted(now.queue, key=lambda item: (item.draw, item.trial))
+    order = ordered([(item.trial, item.gpus, item.expected) for item in queue], ours, running)
     items = {item.trial: item for item in now.queue}
     chosen: list[Assignment] = []
     hopeless: set[int] = set()  # widths for which nothing is left

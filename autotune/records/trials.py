@@ -222,21 +222,70 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LoadResult:
-    """The repeats at one load put together: medians, with the per-GPU metrics added.
+class Interval:
+    """What holds the true value of a metric with 95 % confidence, in the metric's unit.
 
-    `score` is the objective's metric at this load, `score_repeats` its value in each repeat.
+    `freedom` are the degrees of freedom of Student's t that it rests on, None: the normal distribution's.
+    """
+
+    low: float
+    high: float
+    freedom: float | None = None
+
+    @property
+    def half_width(self) -> float:
+        """Half of what lies between its ends."""
+        return (self.high - self.low) / 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outliers:
+    """Values of a metric that lie far from the others; they are in every number all the same.
+
+    `kind` is `repeats` or `requests`: `count` of them out of `total`. `limit` is what they are beyond, and
+    `worst` the farthest, in the metric's unit.
+    """
+
+    kind: str
+    metric: str
+    count: int
+    total: int
+    limit: float
+    worst: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadResult:
+    """The repeats at one load put together, as `score.estimates` says; with the per-GPU metrics added.
+
+    `score` is the objective's metric at this load, `score_repeats` its value in each repeat. `intervals` has
+    the metrics whose noise is known, `deviations` the standard deviation over the repeats of those measured
+    more than once. `client_bound` says why the load client and not the engine limited a repeat.
     """
 
     load: Load
     metrics: Mapping[str, float]
     score: float | None
     score_repeats: tuple[float, ...]
+    score_interval: Interval | None = None
+    intervals: Mapping[str, Interval] = field(default_factory=dict)
+    deviations: Mapping[str, float] = field(default_factory=dict)
+    outliers: tuple[Outliers, ...] = ()
+    client_bound: tuple[str, ...] = ()
+
+    @property
+    def ranks(self) -> bool:
+        """Whether its score may be compared with another's."""
+        return self.score is not None and not self.client_bound
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What a trial ended as. `best` is the result at the load that the objective chose."""
+    """What a trial ended as.
+
+    `best` is the result at the load that the objective chose; where the client limited every load that could
+    be, the one that would have been chosen, and it does not rank.
+    """
 
     status: Status
     failure: Failure | None = None

@@ -218,7 +218,8 @@ def _trial_sentence(event: Event, progress: Progress) -> str | None:
         rate = event["metrics"].get("output_tokens_per_s")
         tokens = f", {rate:.1f} output tokens/s" if rate is not None else ""
         failed = f", {event['requests_failed']} requests FAILED" if event["requests_failed"] else ""
-        return f"{_load(event)}{tokens}{failed}"
+        limit = ", limited by the load client" if event.get("client_bound") else ""
+        return f"{_load(event)}{tokens}{failed}{limit}"
     if kind == "attempt_failed":
         return f"attempt {event['attempt']} failed, {_cause(event)}; again in {event['again_in_s']:g} s"
     if kind == "trial_finished":
@@ -231,7 +232,8 @@ def _finished_sentence(event: Event, progress: Progress) -> str:
     if event["failure"]:
         return f"failed, {_cause(event)} {counts}"
     if event["score"] is None:
-        return f"{event['status']} {counts}"
+        why = ", not ranked: limited by the load client" if event.get("client_bound") else ""
+        return f"{event['status']}{why} {counts}"
     metric = str(progress.sweep["objective"]["metric"])
     if not progress.queued[event["trial"]]["plan"]["gpus"]:
         metric = metric.removesuffix("_per_gpu")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,7 @@ from rich.table import Table
 
 from autotune.report.failures import print_failures
 from autotune.report.lasting import Lasting
-from autotune.schema import Direction
-from autotune.score.objective import gain, overlap
+from autotune.report.verdict import doubts, number, score_text, verdict
 from autotune.score.ranking import Ranked, Ranking
 from autotune.track.lessons import is_lesson
 from autotune.track.state import SweepState
@@ -49,7 +48,11 @@ def render(out: Console, state: SweepState, rankings: Sequence[Ranking], *, fold
     objective = started["objective"]
     for ranking in rankings:
         _table(out, ranking, started, alone=len(rankings) == 1)
-        _winner(out, ranking, objective, simulated=bool(started["simulated"]))
+        metric = _ranked_metric(ranking, objective)
+        for line in verdict(ranking, metric, objective, simulated=bool(started["simulated"])):
+            out.print(escape(line), soft_wrap=True)
+        if ranking.winner is not None and ranking.winner.queued["plan"]["argv"]:
+            out.print(f"command {escape(engine_command(ranking.winner.queued['plan']))}", soft_wrap=True)
     print_failures(out, rankings, started, folder)
     _rejected(out, state)
     for line in _notes(rankings):
@@ -76,13 +79,14 @@ def _table(out: Console, ranking: Ranking, started: Mapping[str, Any], *, alone:
     for name in left:
         table.add_column(escape(name))
     shown = _throughput(metric, ranking)
-    right = ["GPUs", HEADERS[shown], "output tok/s", "TTFT ms p50/p99", "TPOT ms p50/p99", "score ± spread"]
+    right = ["GPUs", HEADERS[shown], "output tok/s", "TTFT ms p50/p99", "TPOT ms p50/p99", "score ± 95 %"]
     for name in right:
         table.add_column(name, justify="right")
     table.add_column("status")
+    tied = {row.trial for row in ranking.tied}
     for row in ranking.rows:
         values = _values(row.queued, ["runtime", "parallel", *varied])
-        table.add_row(str(row.rank or "–"), *map(escape, [*values, *_figures(row, shown)]))
+        table.add_row(str(row.rank or "–"), *map(escape, [*values, *_figures(row, shown, tied)]))
     out.print(table)
 
 
@@ -107,67 +111,28 @@ def _values(queued: Mapping[str, Any], keys: Sequence[str]) -> list[str]:
     return [str(given.get(key, queued["choices"].get(key, ""))) for key in keys]
 
 
-def _figures(row: Ranked, shown: str) -> list[str]:
+def _figures(row: Ranked, shown: str, tied: Collection[int]) -> list[str]:
     metrics = row.finished["metrics"]
     return [
         str(row.queued["plan"]["gpus"] or "?"),
-        _number(metrics.get(shown)),
-        _number(metrics.get("output_tokens_per_s")),
+        number(metrics.get(shown)),
+        number(metrics.get("output_tokens_per_s")),
         _pair(metrics, "ttft_ms"),
         _pair(metrics, "tpot_ms"),
-        _score(row.finished),
-        _status(row.finished),
+        score_text(row),
+        _status(row.finished, tied=row.trial in tied),
     ]
 
 
-def _score(finished: Mapping[str, Any]) -> str:
-    """The median of the repeats, and half their range."""
-    repeats = finished["score_repeats"]
-    if finished["score"] is None:
-        return "–"
-    spread = f" ± {(max(repeats) - min(repeats)) / 2:.1f}" if len(repeats) > 1 else ""
-    return f"{_number(finished['score'])}{spread}"
-
-
-def _status(finished: Mapping[str, Any]) -> str:
+def _status(finished: Mapping[str, Any], *, tied: bool) -> str:
     failure, lost = finished["failure"], finished["metrics"].get("requests_failed", 0)
     if failure:
         return f"{finished['status']}: {failure['kind']}"
-    return f"{finished['status']}, {lost:g} requests failed" if lost else str(finished["status"])
-
-
-def _winner(out: Console, ranking: Ranking, objective: Mapping[str, Any], *, simulated: bool) -> None:
-    best = ranking.winner
-    if best is None:
-        out.print("no trial succeeded")
-        return
-    load, finished = best.finished["load"], best.finished
-    where = f"{load['mode']} {load['value']:g}"
-    mark = " (simulated)" if simulated else ""
-    repeats = len(finished["score_repeats"])
-    how = f"median of {repeats}" if repeats > 1 else "measured once"
-    out.print(
-        f"winner  {escape(best.queued['label'])}: {_number(finished['score'])} "
-        f"{_ranked_metric(ranking, objective)} at {where}, {how}{mark}",
-        soft_wrap=True,
-    )
-    if len(ranking.rows) > 1 and ranking.rows[1].rank is not None:
-        out.print(f"        {escape(_lead(best, ranking.rows[1], objective))}", soft_wrap=True)
-    if best.queued["plan"]["argv"]:
-        out.print(f"command {escape(engine_command(best.queued['plan']))}", soft_wrap=True)
-
-
-def _lead(best: Ranked, second: Ranked, objective: Mapping[str, Any]) -> str:
-    """How far ahead the winner is, and whether the repeats allow to say so."""
-    direction = Direction(objective["direction"])
-    lead = gain(best.finished["score"], second.finished["score"], direction)
-    name = second.queued["label"]
-    first_repeats, other_repeats = best.finished["score_repeats"], second.finished["score_repeats"]
-    if len(first_repeats) < 2 or len(other_repeats) < 2:
-        return f"{lead:.1%} better than {name}; measured once each, so the noise is unknown"
-    if overlap(first_repeats, other_repeats):
-        return f"a tie with {name}: {lead:.1%} apart, within the range of their repeats"
-    return f"{lead:.1%} better than {name}; the ranges of their repeats do not overlap"
+    parts = [str(finished["status"])]
+    parts += [f"{lost:g} requests failed"] if lost else []
+    parts += ["client-bound"] if finished.get("client_bound") else []
+    parts += ["a tie with 1"] if tied else []
+    return ", ".join(parts)
 
 
 def _rejected(out: Console, state: SweepState) -> None:
@@ -187,13 +152,10 @@ def _notes(rankings: Sequence[Ranking]) -> list[str]:
     notes = [note for row in rows for note in row.finished["notes"] if not is_lesson(note)]
     if any(row.queued["plan"]["gpus"] == 0 for row in rows):
         notes.append("the number of GPUs is unknown: absolute values are ranked; set gpus.count")
+    notes += doubts(rows)
     return list(dict.fromkeys(notes))
 
 
 def _pair(metrics: Mapping[str, float], name: str) -> str:
     low, high = metrics.get(f"{name}_p50"), metrics.get(f"{name}_p99")
     return "–" if low is None or high is None else f"{low:.1f}/{high:.1f}"
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.1f}"

@@ -232,7 +232,12 @@ class RetryConfig:
 class MeasureConfig:
     """How each load is measured."""
 
-    repeats: int = 3  # measurements at each load; the median is ranked
+    repeats: int = 3  # measurements at each load; the mean is ranked
+    until: float | None = (
+        None  # then more, until the score is known to this share: 0.02 is ± 2 %; null: no more
+    )
+    max_repeats: int = 20  # with until: not more than so many
+    shuffle: bool = True  # loads in a repeat, and candidates as packing allows, in an order drawn from seed
     sample_s: float | None = 1.0  # between two looks at the engine's metrics and its GPUs; null: never
     stall_timeout_s: float = 300.0  # an engine has hung from which nothing came for so long; not in a replay
     trial_timeout_s: float | None = None  # longest trial, start-up included; null: no limit; not in a replay

@@ -1,16 +1,25 @@
-"""From measurements to one score: per GPU first, then medians, then the objective's load."""
+"""From measurements to one score: the repeats together, per GPU, then the objective's load."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from statistics import median
 from typing import TYPE_CHECKING
 
-from autotune.records import THROUGHPUTS, Load, LoadResult, Measurement
+from autotune.records import METRICS, THROUGHPUTS, Load, LoadResult, Measurement
 from autotune.schema import Direction
+from autotune.score import outliers
+from autotune.score.batches import Batches
+from autotune.score.estimates import Estimate, estimates, inverse, scaled
 
 if TYPE_CHECKING:
     from autotune.schema import ObjectiveConfig
+
+Cuts = Mapping[tuple[Load, int], Batches]
+"""What is known of the noise within each measurement, by its load and repeat."""
+
+COUNTS = ("requests_completed", "requests_failed")
+STATED = tuple(name for name in METRICS if name not in COUNTS)
+"""Metrics of which the noise is stated, with those derived from them."""
 
 
 def per_gpu(metrics: Mapping[str, float], gpus: int) -> dict[str, float]:
@@ -43,11 +52,12 @@ def summarize(
     gpus: int,
     *,
     price: float | None,
+    cuts: Cuts | None = None,
 ) -> tuple[LoadResult, ...]:
-    """Return one result for each load, in the order of the loads: medians over its repeats."""
-    loads = dict.fromkeys(item.load for item in measurements)
+    """Return one result for each load, lowest first: its repeats put together (`estimates`)."""
+    loads = sorted(dict.fromkeys(item.load for item in measurements), key=lambda load: load.value)
     return tuple(
-        _result(load, [item for item in measurements if item.load == load], objective, gpus, price)
+        _result([item for item in measurements if item.load == load], objective, gpus, price, cuts or {})
         for load in loads
     )
 
@@ -55,13 +65,15 @@ def summarize(
 def best_result(results: Sequence[LoadResult], objective: ObjectiveConfig) -> LoadResult | None:
     """Return the result at the load that the objective names; None if it was not measured.
 
-    `best` is the load with the best score; `lowest` and `highest` the ends of those measured.
+    `best` is the load with the best score that ranks; where none does, because the client limited all of
+    them, the one with the best score. `lowest` and `highest` are the ends of those measured.
     """
     scored = [result for result in results if result.score is not None]
     if not scored:
         return None
     if objective.load == "best":
-        return min(scored, key=lambda result: order_key(result.score, objective.direction))
+        ranking = [result for result in scored if result.ranks] or scored
+        return min(ranking, key=lambda result: order_key(result.score, objective.direction))
     if objective.load in {"lowest", "highest"}:
         pick = min if objective.load == "lowest" else max
         return pick(scored, key=lambda result: result.load.value)
@@ -82,33 +94,57 @@ def gain(best: float, other: float, direction: Direction) -> float:
     return 1 - best / other if other else 0.0
 
 
-def overlap(first: Sequence[float], second: Sequence[float]) -> bool:
-    """Whether the ranges of two sets of repeats overlap, so that their order may be noise."""
-    if not first or not second:
-        return True
-    return min(first) <= max(second) and min(second) <= max(first)
+def _result(
+    repeats: Sequence[Measurement],
+    objective: ObjectiveConfig,
+    gpus: int,
+    price: float | None,
+    cuts: Cuts,
+) -> LoadResult:
+    known = [cuts.get((item.load, item.repeat)) for item in repeats]
+    found = estimates([item.metrics for item in repeats], known)
+    found |= _derived(found, [item.metrics for item in repeats], gpus, price)
+    name = ranked_metric(objective, gpus)
+    rows = [_with_price(per_gpu(item.metrics, gpus), gpus, price) for item in repeats]
+    values = tuple(row[name] for row in rows if name in row)
+    stated = {key: item for key, item in found.items() if _stated(key) or key == name}
+    score = found.get(name)
+    return LoadResult(
+        load=repeats[0].load,
+        metrics={key: item.value for key, item in found.items()},
+        score=None if score is None else score.value,
+        score_repeats=values,
+        score_interval=None if score is None else score.interval,
+        intervals={key: item.interval for key, item in stated.items() if item.interval is not None},
+        deviations={key: item.deviation for key, item in stated.items() if item.deviation is not None},
+        outliers=(*outliers.of_repeats(name, values), *outliers.of_requests(known)),
+        client_bound=tuple(dict.fromkeys(text for item in repeats for text in item.client_bound)),
+    )
+
+
+def _derived(
+    found: Mapping[str, Estimate],
+    rows: Sequence[Mapping[str, float]],
+    gpus: int,
+    price: float | None,
+) -> dict[str, Estimate]:
+    """What follows from the throughputs: for each GPU, and the price of a million tokens."""
+    if gpus < 1:
+        return {}
+    derived = {f"{name}_per_gpu": scaled(found[name], 1 / gpus) for name in THROUGHPUTS if name in found}
+    rate = found.get("output_tokens_per_s")
+    if price is not None and rate is not None:
+        costs = [cost for row in rows if (cost := usd_per_mtok(row, gpus, price)) is not None]
+        together = inverse(rate, gpus * price / 3600 * 1e6, costs)
+        if together is not None:
+            derived["usd_per_mtok"] = together
+    return derived
+
+
+def _stated(name: str) -> bool:
+    return name.removesuffix("_per_gpu") in STATED or name == "usd_per_mtok"
 
 
 def _with_price(metrics: dict[str, float], gpus: int, price: float | None) -> dict[str, float]:
     cost = None if price is None else usd_per_mtok(metrics, gpus, price)
     return metrics if cost is None else {**metrics, "usd_per_mtok": cost}
-
-
-def _result(
-    load: Load,
-    repeats: Sequence[Measurement],
-    objective: ObjectiveConfig,
-    gpus: int,
-    price: float | None,
-) -> LoadResult:
-    rows = [_with_price(per_gpu(item.metrics, gpus), gpus, price) for item in repeats]
-    names = dict.fromkeys(name for row in rows for name in row)
-    metrics = {name: median(row[name] for row in rows if name in row) for name in names}
-    name = ranked_metric(objective, gpus)
-    values = tuple(row[name] for row in rows if name in row)
-    return LoadResult(
-        load=load,
-        metrics=metrics,
-        score=median(values) if values else None,
-        score_repeats=values,
-    )

@@ -6,7 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from autotune.records import Interval
 from autotune.schema import Direction
+from autotune.score.comparison import Score, chance, ties
+from autotune.score.estimates import between
 from autotune.score.objective import order_key
 
 COMPARED = ("workload", "model")
@@ -22,6 +25,14 @@ class Ranked:
     queued: Mapping[str, Any]
     finished: Mapping[str, Any]
 
+    @property
+    def noisy(self) -> Score:
+        """The score with what is known of its noise; early journals have the repeats only."""
+        value, known = float(self.finished["score"]), self.finished.get("score_interval")
+        if "score_interval" not in self.finished:
+            return Score(value=value, interval=between(value, self.finished["score_repeats"]))
+        return Score(value=value, interval=None if known is None else Interval(**known))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ranking:
@@ -34,6 +45,29 @@ class Ranking:
     def winner(self) -> Ranked | None:
         """The best measured trial."""
         return next((row for row in self.rows if row.rank == 1), None)
+
+    @property
+    def others(self) -> tuple[Ranked, ...]:
+        """The trials that rank behind the winner."""
+        return tuple(row for row in self.rows if row.rank is not None and row.rank > 1)
+
+    @property
+    def tied(self) -> tuple[Ranked, ...]:
+        """The trials that may be as good as the winner, by what is known of the noise; fewest GPUs first."""
+        best = self.winner
+        if best is None:
+            return ()
+        found = ties(best.noisy, {row.trial: row.noisy for row in self.others})
+        rows = [row for row in self.others if row.trial in found]
+        return tuple(sorted(rows, key=lambda row: int(row.queued["plan"]["gpus"])))
+
+    @property
+    def unknown(self) -> tuple[Ranked, ...]:
+        """The trials of which nobody can say whether they are a tie with the winner: no noise is known."""
+        best = self.winner
+        if best is None:
+            return ()
+        return tuple(row for row in self.others if chance(best.noisy, row.noisy) is None)
 
 
 def rank(

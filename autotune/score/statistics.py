@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
-CONFIDENCE = 0.95
+from autotune.score.distributions import student_t
+from autotune.score.estimates import CONFIDENCE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,29 +54,3 @@ def paired_difference(pairs: Sequence[tuple[float, float]]) -> Difference | None
 def geometric_mean(values: Sequence[float]) -> float:
     """Return e to the mean of the logarithms: the means whose ratio is the difference above."""
     return math.exp(fmean(map(math.log, values)))
-
-
-def student_t(probability: float, freedom: int) -> float:
-    """Return the quantile of Student's t with `freedom` degrees, for a probability from 0.5 to below 1."""
-    low, high = 0.0, math.pi / 2
-    for _ in range(60):  # halvings, beyond what a float can tell apart
-        middle = (low + high) / 2
-        if _within(middle, freedom) < 2 * probability - 1:
-            low = middle
-        else:
-            high = middle
-    return math.tan(low) * math.sqrt(freedom)
-
-
-def _within(angle: float, freedom: int) -> float:
-    """The probability of |t| < tan(angle) · √freedom.
-
-    Source: Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7.3 (odd) and 26.7.4 (even).
-    """
-    sine, cosine = math.sin(angle), math.cos(angle)
-    odd = freedom % 2
-    term, total = (cosine, 0.0) if odd else (1.0, 0.0)
-    for step in range(odd, freedom - 1, 2):
-        total += term
-        term *= (step + 1) / (step + 2) * cosine**2
-    return 2 / math.pi * (angle + sine * total) if odd else sine * total

@@ -18,6 +18,7 @@ from autotune.observe.series import read_points
 from autotune.places import local_store
 from autotune.track.database import ensure_database
 from autotune.track.journal import Tail
+from autotune.track.noise import client_bound, noise_columns
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -154,6 +155,8 @@ class Writer:
             tags["autotune.engine_version"] = event["engine_version"]
         if event.get("image_digest"):
             tags["autotune.image_digest"] = event["image_digest"]
+        if bound := client_bound(event):
+            tags["autotune.client_bound"] = bound[:TAG_LIMIT]
         metrics = _metrics(event, self.phases.get(trial, {}))
         metrics += _series(self.store.folder / self.folders[trial])
         for begin in range(0, len(metrics), BATCH):
@@ -205,6 +208,7 @@ def _metrics(event: Event, phases: Mapping[str, float]) -> list[Any]:
     stamp = _ms(event)
     single = {
         **event["metrics"],
+        **noise_columns(event),
         "score": event["score"],
         "startup_s": event["startup_s"],
         "trial_s": event["trial_s"],

@@ -10,7 +10,18 @@ from typing import Any
 
 from autotune.deploy.protocol import Ready, Started
 from autotune.failures.retry import kind_of
-from autotune.records import Candidate, Inventory, Lease, Load, Measurement, Memory, Outcome, Plan
+from autotune.records import (
+    Candidate,
+    Interval,
+    Inventory,
+    Lease,
+    Load,
+    LoadResult,
+    Measurement,
+    Memory,
+    Outcome,
+    Plan,
+)
 from autotune.schema import Config
 
 GROUPS = ("runtime", "model", "quant", "parallel", "serving", "workload", "benchmark", "deploy")
@@ -85,6 +96,7 @@ def measured_record(measurement: Measurement) -> dict[str, Any]:
         "requests_failed": measurement.requests_failed,
         "errors": dict(measurement.errors),
         "duration_s": measurement.duration_s,
+        "client_bound": list(measurement.client_bound),
     }
 
 
@@ -95,12 +107,17 @@ def finished_record(outcome: Outcome) -> dict[str, Any]:
         "status": outcome.status.value,
         "failure": asdict(outcome.failure) if outcome.failure else None,
         "infeasible": outcome.failure is not None and kind_of(outcome.failure.kind).infeasible,
-        "score": best.score if best else None,
-        "score_repeats": list(best.score_repeats) if best else [],
         "load": load_record(best.load) if best else None,
         "metrics": dict(best.metrics) if best else {},
+        **noise_record(best),
+        "score": best.score if best and best.ranks else None,
         "by_load": [
-            {"load": load_record(item.load), "score": item.score, "metrics": dict(item.metrics)}
+            {
+                "load": load_record(item.load),
+                "score": item.score,
+                "metrics": dict(item.metrics),
+                **noise_record(item),
+            }
             for item in outcome.results
         ],
         "startup_s": outcome.startup_s,
@@ -110,6 +127,32 @@ def finished_record(outcome: Outcome) -> dict[str, Any]:
         "image_digest": outcome.image_digest,
         "notes": list(outcome.notes),
     }
+
+
+def noise_record(result: LoadResult | None) -> dict[str, Any]:
+    """Return what is known of the noise at one load, and whether the client was the limit."""
+    if result is None:
+        return {
+            "score_repeats": [],
+            "score_interval": None,
+            "std": {},
+            "intervals": {},
+            "outliers": [],
+            "client_bound": [],
+        }
+    return {
+        "score_repeats": list(result.score_repeats),
+        "score_interval": interval_record(result.score_interval),
+        "std": dict(result.deviations),
+        "intervals": {name: interval_record(item) for name, item in result.intervals.items()},
+        "outliers": [asdict(item) for item in result.outliers],
+        "client_bound": list(result.client_bound),
+    }
+
+
+def interval_record(interval: Interval | None) -> dict[str, Any] | None:
+    """Return an interval as plain data; null is unknown."""
+    return None if interval is None else asdict(interval)
 
 
 def started_record(attempt: int, lease: Lease) -> dict[str, Any]:
@@ -192,6 +235,7 @@ def write_measurements(folder: Path, measurements: Sequence[Measurement]) -> Non
             "metrics": dict(item.metrics),
             "errors": dict(item.errors),
             "duration_s": item.duration_s,
+            "client_bound": list(item.client_bound),
             "requests": json.loads(item.raw.read_text()) if item.raw else [],
         }
         for item in measurements

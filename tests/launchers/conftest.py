@@ -32,13 +32,13 @@ def sweep_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callab
     words += ["parallel=tp1", "parallel.tp=8,1,2,4", "workload.loads=[1]"]
     with ExitStack() as closing:
 
-        def opened(*more: str, deploy: str = "replay") -> Sweep:
+        def opened(*more: str, deploy: str = "replay", name: str = "s") -> Sweep:
             closing.close()
             with compose.hydra_on(None) as hydra:
                 prepared = prepare(hydra, [f"deploy={deploy}", *words, *more], multirun=True)
             settings = Settings(
-                name="s",
-                folder=tmp_path / "outputs" / "s",
+                name=name,
+                folder=tmp_path / "outputs" / name,
                 config=prepared.config,
                 inventory=prepared.inventory,
                 command=(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from rich.console import Console
 from autotune.report.live import PlainView, Progress
 from autotune.report.render import PLAIN_WIDTH, engine_command, render
 from autotune.schema import Direction
+from autotune.score.estimates import between
 from autotune.score.ranking import rank
 from autotune.track.state import SweepState, state_of
 
@@ -65,9 +67,15 @@ def queued(trial: int, runtime: str, parallel: str, gpus: int, **choices: str) -
     }
 
 
+def noise(repeats: list[float]) -> dict[str, Any]:
+    """What is known of the noise by the repeats alone."""
+    interval = between(sum(repeats) / len(repeats), repeats) if repeats else None
+    return {"score_interval": None if interval is None else asdict(interval), "outliers": [], "by_load": []}
+
+
 def finished(trial: int, repeats: list[float], **more: Any) -> dict[str, Any]:
     """A trial that was measured; without repeats, one that failed."""
-    score = sorted(repeats)[len(repeats) // 2] if repeats else None
+    score = sum(repeats) / len(repeats) if repeats else None
     latencies = {"ttft_ms_p50": 10.25, "ttft_ms_p99": 20.5, "tpot_ms_p50": 4.0, "tpot_ms_p99": 5.0}
     metrics = (
         {"total_tokens_per_s_per_gpu": score, "output_tokens_per_s": 100.0, **latencies} if repeats else {}
@@ -79,6 +87,7 @@ def finished(trial: int, repeats: list[float], **more: Any) -> dict[str, Any]:
         "failure": None,
         "score": score,
         "score_repeats": repeats,
+        **noise(repeats),
         "load": {"mode": "concurrency", "value": 8} if repeats else None,
         "metrics": metrics,
         "notes": [],
@@ -105,6 +114,26 @@ def failed(
 
 ABSOLUTE = {"total_tokens_per_s": 5.0, "output_tokens_per_s": 3.0, "requests_failed": 2}
 
+OUTLIERS = [
+    {"kind": "repeats", "metric": "m", "count": 1, "total": 3, "limit": 644.43, "worst": 120.0},
+    {"kind": "requests", "metric": "ttft_ms", "count": 12, "total": 1536, "limit": 250.0, "worst": 901.25},
+]
+
+
+def early(event: dict[str, Any]) -> dict[str, Any]:
+    """The same as a version wrote it that knew nothing of noise."""
+    return {
+        key: value for key, value in event.items() if key not in {"score_interval", "outliers", "by_load"}
+    }
+
+
+def limited(event: dict[str, Any]) -> dict[str, Any]:
+    """The same, had the load client been the limit."""
+    why = ["CPU 98 % of one core"]
+    by_load = [{"load": event["load"], "score": event["score"], "client_bound": why}]
+    return {**event, "score": None, "client_bound": why, "by_load": by_load}
+
+
 SWEEPS: dict[str, list[dict[str, Any]]] = {
     "clear": [
         started(),
@@ -128,6 +157,34 @@ SWEEPS: dict[str, list[dict[str, Any]]] = {
         finished(0, [650.0, 661.0, 672.0], notes=["the engine says version 1; the plan was made for 2"]),
         finished(1, [649.0, 655.0, 670.0]),
     ],
+    "ties": [
+        started(),
+        queued(0, "vllm", "tp4", 4),
+        queued(1, "sglang", "tp4", 4),
+        queued(2, "vllm", "tp1", 1),
+        queued(3, "sglang", "tp1", 1),
+        queued(4, "vllm", "tp2", 2),
+        finished(0, [650.0, 661.0, 672.0]),
+        finished(1, [649.0, 655.0, 670.0]),
+        finished(2, [640.0, 650.0, 660.0]),
+        finished(3, [300.0, 301.0, 302.0]),
+        finished(4, [655.0]),
+    ],
+    "early-journal": [
+        started(),
+        queued(0, "vllm", "tp2", 2),
+        queued(1, "vllm", "tp4", 4),
+        early(finished(0, [660.0, 661.0, 662.0])),
+        early(finished(1, [659.0, 663.0, 660.0])),
+    ],
+    "doubts": [
+        started(),
+        queued(0, "vllm", "tp2", 2),
+        queued(1, "vllm", "tp4", 4),
+        finished(0, [661.0, 660.0, 120.0], outliers=OUTLIERS),
+        limited(finished(1, [384.5, 380.0, 390.0])),
+    ],
+    "limited": [started(), queued(0, "vllm", "tp4", 4), limited(finished(0, [384.5, 380.0, 390.0]))],
     "latency": [
         started("ttft_ms_p90", "minimize"),
         queued(0, "vllm", "tp2", 2),

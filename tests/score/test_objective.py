@@ -1,6 +1,8 @@
-"""Scores: per GPU first, medians over repeats, the objective's load."""
+"""Scores: repeats together, per GPU, the objective's load."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import pytest
 
@@ -10,7 +12,6 @@ from autotune.score.objective import (
     best_result,
     gain,
     order_key,
-    overlap,
     per_gpu,
     ranked_metric,
     summarize,
@@ -66,12 +67,54 @@ def test_an_unknown_number_of_gpus_ranks_absolutely() -> None:
     assert "total_tokens_per_s_per_gpu" not in result.metrics
 
 
-def test_repeats_become_medians_and_are_kept() -> None:
-    """One lucky repeat does not move the score."""
-    repeats = [measured(4, n, total_tokens_per_s=value) for n, value in enumerate([10.0, 90.0, 12.0])]
-    [result] = summarize(repeats, THROUGHPUT, 1, price=None)
-    assert result.score == 12.0
-    assert result.score_repeats == (10.0, 90.0, 12.0)
+def test_repeats_become_their_mean_and_are_kept() -> None:
+    """Mean 12, deviation 2, t = 4.3027 with 2 degrees: 12 ± 4.3027 · 2 / √3 = 4.9683; half of that for 2 GPUs."""
+    repeats = [measured(4, n, total_tokens_per_s=value) for n, value in enumerate([10.0, 14.0, 12.0])]
+    [result] = summarize(repeats, THROUGHPUT, 2, price=None)
+    assert result.score == pytest.approx(6.0)
+    assert result.score_repeats == (5.0, 7.0, 6.0)
+    assert result.score_interval is not None
+    assert result.score_interval.half_width == pytest.approx(4.9683 / 2, abs=1e-4)
+    assert result.intervals["total_tokens_per_s"].low == pytest.approx(12 - 4.9683, abs=1e-4)
+    assert result.deviations == pytest.approx({"total_tokens_per_s": 2.0, "total_tokens_per_s_per_gpu": 1.0})
+
+
+def test_the_noise_of_one_repeat_is_unknown() -> None:
+    """Without requests to look at there is no interval, no deviation and no outlier."""
+    [result] = summarize([measured(4, 0, total_tokens_per_s=10.0)], THROUGHPUT, 2, price=1.0)
+    assert (result.score_interval, result.intervals, result.deviations) == (None, {}, {})
+    assert result.outliers == ()
+
+
+def test_the_interval_of_the_price_is_that_of_the_rate_turned_over() -> None:
+    """Dear is slow: price = 2 · 3.6 / 3600 · 10^6 / rate."""
+    cost = ObjectiveConfig(metric="usd_per_mtok", direction=Direction.minimize)
+    repeats = [measured(1, n, output_tokens_per_s=rate) for n, rate in enumerate([990.0, 1000.0, 1010.0])]
+    [result] = summarize(repeats, cost, 2, price=3.6)
+    rate, price = result.intervals["output_tokens_per_s"], result.score_interval
+    assert price is not None
+    assert result.score == pytest.approx(2.0)
+    assert (price.low, price.high) == pytest.approx((2000 / rate.high, 2000 / rate.low))
+    assert result.intervals["usd_per_mtok"] == price
+
+
+def test_loads_come_lowest_first_whatever_their_order_was() -> None:
+    """They are measured in a random order."""
+    rows = [measured(load, 0, total_tokens_per_s=1.0) for load in (8, 1, 4)]
+    assert [item.load.value for item in summarize(rows, THROUGHPUT, 1, price=None)] == [1, 4, 8]
+
+
+def test_a_load_that_the_client_limited_does_not_rank() -> None:
+    """One limited repeat is enough; the best of the others is chosen, and without others it has no rank."""
+    limited = replace(measured(8, 1, total_tokens_per_s=90.0), client_bound=("one core was not enough",))
+    rows = [measured(4, 0, total_tokens_per_s=10.0), measured(8, 0, total_tokens_per_s=90.0), limited]
+    chosen = best_result(summarize(rows, THROUGHPUT, 1, price=None), THROUGHPUT)
+    assert chosen is not None
+    assert (chosen.load.value, chosen.ranks) == (4, True)
+    alone = best_result(summarize(rows[1:], THROUGHPUT, 1, price=None), THROUGHPUT)
+    assert alone is not None
+    assert (alone.load.value, alone.score, alone.ranks) == (8, 90.0, False)
+    assert alone.client_bound == ("one core was not enough",)
 
 
 @pytest.mark.parametrize(
@@ -123,13 +166,3 @@ def test_price_of_a_million_tokens() -> None:
 def test_gain(best: float, other: float, direction: Direction, expected: float) -> None:
     """A gain is positive when the first is better, in either direction."""
     assert gain(best, other, direction) == pytest.approx(expected)
-
-
-@pytest.mark.parametrize(
-    ("first", "second", "expected"),
-    [([1, 3], [2, 4], True), ([1, 2], [3, 4], False), ([3, 4], [1, 2], False), ([1, 9], [4, 5], True)],
-    ids=["partly", "below", "above", "inside"],
-)
-def test_overlapping_repeats(first: list[float], second: list[float], expected: bool) -> None:  # noqa: FBT001
-    """Ranges that overlap may be noise."""
-    assert overlap(first, second) is expected

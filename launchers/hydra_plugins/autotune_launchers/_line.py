@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -48,8 +49,16 @@ class Line:
             since_s=self._clock() + in_s,
             expected=self._sweep.durations.expected(kind),
             avoid=avoided(trial),
+            draw=self._draw(job),
         )
         self._waits[job.number] = _Waits(job, kind, item)
+
+    def _draw(self, job: Job) -> float:
+        """Where a trial stands among those that are alike: by the seed and what it is, also on resume."""
+        config = self._sweep.settings.config
+        if not config.measure.shuffle:
+            return 0.0
+        return random.Random(f"{config.seed}/order/{job.plan.signature}").random()  # noqa: S311  (no secret)
 
     def take(self, trial: int) -> Job:
         """Return a job that waits no longer."""

@@ -1,0 +1,160 @@
+"""Which load of a trial is measured next, and how often: until the noise is known, or small enough.
+
+Every repeat goes over all loads, in an order of its own that is drawn from `seed`: a drift, or what one load
+leaves behind for the next, then shows as noise and does not always fall on the same load. The order is the
+same for every candidate and every attempt, so that what is left of it is alike for all. A replay, which
+nothing can disturb, takes the loads as they stand.
+
+With `measure.until` the loads that can still be the objective's go on until the half-width of the score's
+interval is at most that share of the score: from `LEAST` repeats on, because who stops at the first look
+that is narrow stops too often at one that is narrow by luck (benchmarks/interval_coverage.py).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from autotune.benchmark.workload import loads_of
+from autotune.errors import TrialError
+from autotune.records import Load, LoadResult, Measurement, Mode
+from autotune.schema import Config, Direction, ObjectiveConfig
+from autotune.score.batches import Batches, cut, read_records
+from autotune.score.comparison import Score, chance
+from autotune.score.estimates import CONFIDENCE
+from autotune.score.objective import order_key, summarize
+
+LEAST = 5  # repeats before a narrow interval is believed
+LONGER = 1.2  # times the longest measurement at a load: what another one may take
+
+
+@dataclass(slots=True, kw_only=True)
+class Rounds:
+    """The measurements of one trial. `left_s` says what its time-out leaves, seconds; None: it has none."""
+
+    config: Config
+    gpus: int
+    recorded: bool
+    left_s: Callable[[], float | None] = lambda: None
+    measurements: list[Measurement] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    _cuts: dict[tuple[Load, int], Batches] = field(default_factory=dict)
+    _missing: list[Load] = field(default_factory=list)
+    _longest_s: dict[Load, float] = field(default_factory=dict)
+
+    @property
+    def first(self) -> Load:
+        """The load that is measured first."""
+        return self._order(loads_of(self.config.workload), 0)[0]
+
+    def __iter__(self) -> Iterator[tuple[int, Load]]:
+        """Yield repeat and load of what is to be measured next; `take` or `leave_out` is called in between.
+
+        Raises: TrialError `no_row` where every load was left out.
+        """
+        loads = loads_of(self.config.workload)
+        repeats = 1 if self.recorded else self.config.measure.repeats
+        for repeat in range(repeats):
+            for load in self._order(loads, repeat):
+                if load not in self._missing:
+                    yield repeat, load
+        if len(self._missing) == len(loads):
+            raise TrialError("no_row", "the table has no row for any load of this candidate")
+        self.notes.extend(f"{load}: not in the table, left out" for load in loads if load in self._missing)
+        if self.config.measure.until is not None and not self.recorded:
+            yield from self._further(loads, repeats, self.config.measure.until)
+
+    def take(self, measurement: Measurement, took_s: float) -> None:
+        """Keep what was measured; `took_s` is the whole call, warm-up included."""
+        load = measurement.load
+        self.measurements.append(measurement)
+        self._longest_s[load] = max(took_s, self._longest_s.get(load, 0.0))
+        records = None if measurement.raw is None else read_records(measurement.raw)
+        if records is not None:
+            in_flight = load.value if load.mode is Mode.CONCURRENCY else None
+            self._cuts[load, measurement.repeat] = cut(records, in_flight)
+
+    def leave_out(self, load: Load) -> None:
+        """Measure that load no more: a table has no row for it."""
+        self._missing.append(load)
+
+    def results(self) -> tuple[LoadResult, ...]:
+        """Return what is known by now of each load."""
+        price = self.config.gpus.usd_per_hour
+        objective = self.config.objective
+        return summarize(self.measurements, objective, self.gpus, price=price, cuts=self._cuts)
+
+    def _further(self, loads: Sequence[Load], done: int, until: float) -> Iterator[tuple[int, Load]]:
+        most = self.config.measure.max_repeats
+        for repeat in range(done, most):
+            wanted = self._wanting(loads, until)
+            for load in self._order(wanted, repeat):
+                left_s = self.left_s()
+                if left_s is not None and self._longest_s[load] * LONGER > left_s:
+                    self._tell_wide(wanted, "another would go beyond measure.trial_timeout_s")
+                    return
+                yield repeat, load
+            if not wanted:
+                return
+        self._tell_wide(self._wanting(loads, until), f"measure.max_repeats={most}")
+
+    def _wanting(self, loads: Sequence[Load], until: float) -> list[Load]:
+        """The loads whose score decides and is not sure enough yet."""
+        results = {result.load: result for result in decisive(self.results(), self.config.objective)}
+        return [load for load in loads if load in results and not is_sure(results[load], until)]
+
+    def _tell_wide(self, wanted: Sequence[Load], why: str) -> None:
+        for result in self.results():
+            if result.load in wanted and result.score is not None:
+                width = relative_width(result)
+                known = "unknown" if width is None else f"± {width:.1%}"
+                self.notes.append(
+                    f"{result.load}: after {len(result.score_repeats)} repeats its noise is {known}, more "
+                    f"than measure.until={self.config.measure.until:g}: {why}"
+                )
+
+    def _order(self, loads: Sequence[Load], repeat: int) -> list[Load]:
+        drawn = list(loads)
+        if self.config.measure.shuffle and not self.recorded:
+            chance_of_order = random.Random(f"{self.config.seed}/loads/{repeat}")  # noqa: S311  (no secret)
+            chance_of_order.shuffle(drawn)
+        return drawn
+
+
+def relative_width(result: LoadResult) -> float | None:
+    """Return the half-width of a score's interval as a share of the score; None if it is unknown."""
+    interval, score = result.score_interval, result.score
+    if interval is None or not score:
+        return None
+    return interval.half_width / abs(score)
+
+
+def is_sure(result: LoadResult, until: float) -> bool:
+    """Whether there are repeats enough and the interval is narrow."""
+    width = relative_width(result)
+    return len(result.score_repeats) >= LEAST and width is not None and width <= until
+
+
+def decisive(results: Sequence[LoadResult], objective: ObjectiveConfig) -> list[LoadResult]:
+    """Return the results that can be the objective's: at its load; of `best`, those not clearly behind."""
+    ranking = [result for result in results if result.ranks]
+    if not ranking:
+        return []
+    if objective.load in {"lowest", "highest"}:
+        return [ranking[0 if objective.load == "lowest" else -1]]
+    if objective.load != "best":
+        return [result for result in ranking if f"{result.load.value:g}" == objective.load]
+    direction = Direction(objective.direction)
+    best = min(ranking, key=lambda result: order_key(result.score, direction))
+    return [result for result in ranking if not _is_behind(result, best)]
+
+
+def _is_behind(result: LoadResult, best: LoadResult) -> bool:
+    if result.score is None or best.score is None:
+        return False
+    luck = chance(
+        Score(value=best.score, interval=best.score_interval),
+        Score(value=result.score, interval=result.score_interval),
+    )
+    return luck is not None and luck < 1 - CONFIDENCE

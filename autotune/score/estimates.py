@@ -1,0 +1,236 @@
+"""What the repeats at one load say of each metric: its value, its standard deviation, and a 95 % interval.
+
+| metric | value |
+|---|---|
+| a latency's mean and percentiles | over the requests of all repeats together |
+| everything else, and where a client keeps no requests | mean of the repeats |
+
+Means, not medians: an interval is about a mean, and three repeats are too few to tell a bad one from bad
+luck. A repeat unlike the others moves the value, widens the interval, and is reported (`outliers`).
+
+There are two views of the noise. x_r is the value of repeat r of R, s their standard deviation:
+
+* between the repeats: value ± t_(R-1) · s / √R. Right whatever happens within a repeat, but with few repeats
+  wide: t is 12.7 for two, 4.3 for three.
+* within them, from their batches (`batches`): s_b the standard deviation of a repeat's B batches around its
+  own value, v = mean of s_b² / B over the repeats: value ± t_(R(B-1)) · √(v / R). Batches have more or fewer
+  requests, so their sums are compared and not their means (ratio estimator). For a percentile p the ranks
+  between which it lies (`distributions.rank_bounds`) are those of n / D requests: D, at least 1, is by how
+  much the share of requests below p (for p95 and p99: p90, of which more can be seen) varies from batch to
+  batch more than that of independent ones would. What lies beyond the slowest request cannot be seen: for
+  p99 it takes 368 independent ones.
+
+Within is narrower, and right only where repeats differ no more than batches. So it is stated where
+s² / R is at most its own variance, and what is between the repeats else: where they differ by no more than
+chance nearly all intervals are near to the narrow one, where they differ by more nearly all are the wide one.
+`benchmarks/interval_coverage.py` measures how often the truth is inside. With one repeat only the view within
+is left, which knows nothing of what differs from one repeat to the next; with neither there is no interval.
+All repeats are of one engine that was started once: what another start would change is in no interval.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from statistics import fmean, stdev, variance
+from typing import TypeAlias
+
+from autotune.benchmark.metrics import percentile
+from autotune.records import LATENCIES, Interval
+from autotune.score.batches import LEAST, Batches
+from autotune.score.distributions import rank_bounds, student_t
+
+CONFIDENCE = 0.95
+ALIKE, ALIKE_PAIR = (
+    1.25,
+    0.5,
+)  # times the variance within, up to which three repeats and more, or two, are alike
+SEEN = 0.9  # beyond this percentile too few requests lie to see how they depend on each other
+
+Cells: TypeAlias = "Sequence[Sequence[array[float]]]"
+"""The values of a latency, by repeat and batch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """A metric at one load; `deviation` over the repeats, None for a single one."""
+
+    value: float
+    deviation: float | None
+    interval: Interval | None
+
+
+def estimates(rows: Sequence[Mapping[str, float]], repeats: Sequence[Batches | None]) -> dict[str, Estimate]:
+    """Return what `rows`, the metrics of each repeat, and their batches say; None: none are known."""
+    known = [batches for batches in repeats if batches is not None]
+    if len(known) < len(rows):
+        known = []
+    found = {}
+    for name in dict.fromkeys(chain.from_iterable(rows)):
+        values = [row[name] for row in rows if name in row]
+        found[name] = _estimate(name, values, known if len(values) == len(rows) else [], rows)
+    return found
+
+
+def scaled(estimate: Estimate, factor: float) -> Estimate:
+    """Return the estimate of `factor`, above 0, times the metric."""
+    interval, deviation = estimate.interval, estimate.deviation
+    return Estimate(
+        value=estimate.value * factor,
+        deviation=None if deviation is None else deviation * factor,
+        interval=None
+        if interval is None
+        else Interval(low=interval.low * factor, high=interval.high * factor, freedom=interval.freedom),
+    )
+
+
+def inverse(estimate: Estimate, factor: float, values: Sequence[float]) -> Estimate | None:
+    """Return the estimate of `factor` over the metric; `values` are those of its repeats, all above 0."""
+    if estimate.value <= 0:
+        return None
+    interval = estimate.interval
+    return Estimate(
+        value=factor / estimate.value,
+        deviation=stdev(values) if len(values) > 1 else None,
+        interval=None
+        if interval is None or interval.low <= 0
+        else Interval(low=factor / interval.high, high=factor / interval.low, freedom=interval.freedom),
+    )
+
+
+def between(value: float, values: Sequence[float]) -> Interval | None:
+    """Return the interval around `value` by the repeats alone; None for a single one."""
+    if len(values) < 2:
+        return None
+    freedom = len(values) - 1
+    return _around(value, variance(values) / len(values), freedom)
+
+
+def _estimate(
+    name: str, values: Sequence[float], known: Sequence[Batches], rows: Sequence[Mapping[str, float]]
+) -> Estimate:
+    value, within = fmean(values), None
+    outer = between(value, values)
+    latency, _, statistic = name.rpartition("_")
+    if latency in LATENCIES and known:
+        cells = [batches.latencies.get(latency, ()) for batches in known]
+        found = _of_latency(cells, statistic, values)
+        value, outer, within = found or (value, outer, within)
+    elif known:
+        source = _same_as(name, rows)
+        within = _of_rates(value, [batches.rates.get(source, ()) for batches in known])
+    return Estimate(
+        value=value,
+        deviation=stdev(values) if len(values) > 1 else None,
+        interval=_chosen(outer, within, len(values)),
+    )
+
+
+def _same_as(name: str, rows: Sequence[Mapping[str, float]]) -> str:
+    """Where every request was good enough, goodput is the rate of requests."""
+    same = all(row.get("goodput_requests_per_s") == row.get("requests_per_s") for row in rows)
+    return "requests_per_s" if name == "goodput_requests_per_s" and same else name
+
+
+def _chosen(outer: Interval | None, within: Interval | None, repeats: int) -> Interval | None:
+    """What is within the repeats where they differ by hardly more, else what is between them."""
+    if outer is None or within is None:
+        return outer or within
+    most = ALIKE if repeats > 2 else ALIKE_PAIR
+    return within if _variance(outer) <= most * _variance(within) else outer
+
+
+def _variance(interval: Interval) -> float:
+    return (interval.half_width / student_t((1 + CONFIDENCE) / 2, interval.freedom)) ** 2
+
+
+def _around(value: float, variance_of_mean: float, freedom: float) -> Interval:
+    half = student_t((1 + CONFIDENCE) / 2, freedom) * math.sqrt(variance_of_mean)
+    return Interval(low=value - half, high=value + half, freedom=freedom)
+
+
+def _of_rates(value: float, rates: Sequence[Sequence[tuple[float, float]]]) -> Interval | None:
+    """A throughput by amount and time of its batches, as a share of itself."""
+    spread = _ratio_variance(rates)
+    amount, took_s = (math.fsum(part[n] for parts in rates for part in parts) for n in (0, 1))
+    if spread is None or amount == 0:
+        return None
+    share = value * took_s / amount
+    return _around(value, spread[0] * share**2, spread[1])
+
+
+def _of_latency(
+    cells: Cells, statistic: str, values: Sequence[float]
+) -> tuple[float, Interval | None, Interval | None] | None:
+    """A latency over all requests, with its intervals between and within; None where no request has one."""
+    count = sum(len(batch) for batches in cells for batch in batches)
+    if count == 0:
+        return None
+    if statistic == "mean":
+        value = math.fsum(chain.from_iterable(chain.from_iterable(cells))) / count
+        sums = [[(math.fsum(batch), float(len(batch))) for batch in batches] for batches in cells]
+        spread = _ratio_variance(sums)
+        return value, between(value, values), None if spread is None else _around(value, *spread)
+    ordered = sorted(chain.from_iterable(chain.from_iterable(cells)))
+    share = float(statistic[1:]) / 100
+    value = percentile(ordered, 100 * share)
+    return value, _between_percentiles(ordered, share, values), _of_percentile(cells, ordered, share)
+
+
+def _between_percentiles(ordered: Sequence[float], share: float, values: Sequence[float]) -> Interval | None:
+    """By the repeats alone: their logarithms, because the slowest of a few requests are skewed.
+
+    Around rank (n + 1) p of all n requests: interpolated percentiles are too low for the slowest of few.
+    """
+    middle = _at_rank(ordered, (len(ordered) + 1) * share)
+    if middle <= 0 or min(values) <= 0:
+        return between(middle, values)
+    found = between(math.log(middle), [math.log(value) for value in values])
+    if found is None:
+        return None
+    return Interval(low=math.exp(found.low), high=math.exp(found.high), freedom=found.freedom)
+
+
+def _of_percentile(cells: Cells, ordered: Sequence[float], share: float) -> Interval | None:
+    seen = percentile(ordered, 100 * min(share, SEEN))
+    below = [
+        [(float(bisect_right(batch, seen)), float(len(batch))) for batch in batches] for batches in cells
+    ]
+    spread = _ratio_variance(below)
+    if spread is None:
+        return None
+    count = len(ordered)
+    at = sum(number for batches in below for number, _ in batches) / count
+    alone = at * (1 - at) / count
+    dependence = max(1.0, spread[0] / alone) if alone > 0 else 1.0
+    worth = count / dependence
+    ranks = rank_bounds(share, worth, CONFIDENCE)
+    if ranks is None:
+        return None
+    low, high = (_at_rank(ordered, rank / (worth + 1) * (count + 1)) for rank in ranks)
+    return Interval(low=low, high=high)
+
+
+def _at_rank(ordered: Sequence[float], rank: float) -> float:
+    """The value at a rank, the least being 1."""
+    return percentile(ordered, 100 * min(1.0, max(0.0, (rank - 1) / max(1, len(ordered) - 1))))
+
+
+def _ratio_variance(parts: Sequence[Sequence[tuple[float, float]]]) -> tuple[float, float] | None:
+    """The variance of Σ sums / Σ counts, by those of each repeat's batches, and its degrees of freedom."""
+    if any(len(batches) < LEAST for batches in parts):
+        return None
+    count, total, freedom = math.fsum(n for batches in parts for _, n in batches), 0.0, 0
+    for batches in parts:
+        own = math.fsum(n for _, n in batches)
+        if own == 0:
+            return None
+        mean = math.fsum(part for part, _ in batches) / own
+        size = len(batches)
+        total += size / (size - 1) * math.fsum((part - mean * n) ** 2 for part, n in batches)
+        freedom += size - 1
+    return total / count**2, freedom

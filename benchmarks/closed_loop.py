@@ -1,0 +1,113 @@
+"""A server of known random timing under a closed loop, in virtual time: what a client would have recorded.
+
+Every request draws its time to the first token, its length and each gap between tokens from lognormal
+distributions; nothing waits for anything else, unless the server has moods: then what a request draws is
+multiplied by a factor that all requests in flight have in common and that changes slowly, or that stays as it
+is for one repeat and is another in the next. Warm-up, measured requests and filler are as the native client
+sends them.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from autotune.benchmark.metrics import UNFINISHED, RequestRecord
+
+WARMUP_ROUNDS = 4
+PROMPT_TOKENS = 128
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """Means, and spreads as standard deviations of logarithms.
+
+    `mood` is the spread of the common factor, `mood_s` for how long it lasts; `repeats_differ` the spread of
+    the factor of a whole repeat.
+    """
+
+    ttft_s: float = 0.1
+    itl_s: float = 0.01
+    output_tokens: int = 16
+    ttft_spread: float = 0.3
+    itl_spread: float = 0.2
+    output_spread: float = 0.2
+    mood: float = 0.0
+    mood_s: float = 0.2
+    repeats_differ: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sent:
+    phase: str
+    index: int
+    sent_s: float
+    chunks_s: tuple[float, ...]
+
+
+def repeat(timing: Timing, *, in_flight: int, requests: int, seed: str) -> list[RequestRecord]:
+    """Return the requests of one repeat, their times in seconds from the first measured one."""
+    chance = random.Random(seed)  # noqa: S311  (draws, not secrets)
+    drawn_s = _draws(timing, chance)
+    slots = [(0.0, number) for number in range(in_flight)]
+    warmup, sent = WARMUP_ROUNDS * in_flight, list[_Sent]()
+    begin_s, end_s, left = 0.0, 0.0, requests
+    while left or slots[0][0] < end_s:
+        now_s, slot = heapq.heappop(slots)
+        number = len(sent)
+        phase = "warmup" if number < warmup else "measure" if number < warmup + requests else "fill"
+        chunks_s = drawn_s(now_s)
+        if phase == "measure":
+            begin_s = now_s if number == warmup else begin_s
+            end_s, left = max(end_s, chunks_s[-1]), left - 1
+        sent.append(_Sent(phase=phase, index=number, sent_s=now_s, chunks_s=chunks_s))
+        heapq.heappush(slots, (chunks_s[-1], slot))
+    return [_record(each, begin_s, end_s) for each in sent]
+
+
+def _draws(timing: Timing, chance: random.Random) -> Callable[[float], tuple[float, ...]]:
+    """What gives the times of the chunks of a request that is sent at a time; times never go back."""
+    own = _drawn(chance, 1.0, timing.repeats_differ)
+    mood, before_s = chance.gauss(0, 1), 0.0
+
+    def chunks_s(now_s: float) -> tuple[float, ...]:
+        nonlocal mood, before_s
+        factor = own
+        if timing.mood:
+            kept = math.exp(-(now_s - before_s) / timing.mood_s)
+            mood = kept * mood + math.sqrt(1 - kept**2) * chance.gauss(0, 1)
+            before_s = now_s
+            factor *= math.exp(timing.mood * mood - timing.mood**2 / 2)
+        at_s = now_s + factor * _drawn(chance, timing.ttft_s, timing.ttft_spread)
+        found = [at_s]
+        for _ in range(max(1, round(_drawn(chance, timing.output_tokens, timing.output_spread))) - 1):
+            at_s += factor * _drawn(chance, timing.itl_s, timing.itl_spread)
+            found.append(at_s)
+        return tuple(found)
+
+    return chunks_s
+
+
+def _drawn(chance: random.Random, mean: float, spread: float) -> float:
+    return mean * math.exp(chance.gauss(-(spread**2) / 2, spread)) if spread else mean
+
+
+def _record(each: _Sent, begin_s: float, end_s: float) -> RequestRecord:
+    """A request as it stands when the last measured one has ended."""
+    whole = each.chunks_s[-1] <= end_s
+    return RequestRecord(
+        phase=each.phase,
+        index=each.index,
+        sent_s=each.sent_s - begin_s,
+        scheduled_s=None,
+        ended_s=min(each.chunks_s[-1], end_s) - begin_s,
+        chunks_s=tuple(at_s - begin_s for at_s in each.chunks_s if at_s <= end_s),
+        prompt_tokens=PROMPT_TOKENS if whole else 0,
+        output_tokens=len(each.chunks_s) if whole else 0,
+        status=200,
+        error=None if whole else UNFINISHED,
+        detail="",
+    )
