@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from autotune.benchmark.workload import loads_of
 from autotune.errors import TrialError
@@ -81,9 +81,19 @@ class Rounds:
 
     def results(self) -> tuple[LoadResult, ...]:
         """Return what is known by now of each load."""
-        price = self.config.gpus.usd_per_hour
-        objective = self.config.objective
+        price, objective = self.config.gpus.usd_per_hour, self.config.objective
         return summarize(self.measurements, objective, self.gpus, price=price, cuts=self._cuts)
+
+    def _scores(self) -> tuple[LoadResult, ...]:
+        """The same of the metrics that the score is made of: it is asked for after every repeat."""
+        metric = self.config.objective.metric
+        needed = {metric, metric.removesuffix("_per_gpu"), "output_tokens_per_s", "requests_per_s"}
+        measurements = [
+            replace(item, metrics={name: item.metrics[name] for name in needed if name in item.metrics})
+            for item in self.measurements
+        ]
+        price, objective = self.config.gpus.usd_per_hour, self.config.objective
+        return summarize(measurements, objective, self.gpus, price=price, cuts=self._cuts)
 
     def _further(self, loads: Sequence[Load], done: int, until: float) -> Iterator[tuple[int, Load]]:
         most = self.config.measure.max_repeats
@@ -101,11 +111,11 @@ class Rounds:
 
     def _wanting(self, loads: Sequence[Load], until: float) -> list[Load]:
         """The loads whose score decides and is not sure enough yet."""
-        results = {result.load: result for result in decisive(self.results(), self.config.objective)}
+        results = {result.load: result for result in decisive(self._scores(), self.config.objective)}
         return [load for load in loads if load in results and not is_sure(results[load], until)]
 
     def _tell_wide(self, wanted: Sequence[Load], why: str) -> None:
-        for result in self.results():
+        for result in self._scores():
             if result.load in wanted and result.score is not None:
                 width = relative_width(result)
                 known = "unknown" if width is None else f"± {width:.1%}"

@@ -73,7 +73,7 @@ class KnownTiming:
         self._streams = itertools.count(1)
         self._due: list[tuple[float, int, Stream]] = []
         self._order = itertools.count()
-        self._chance = random.Random(options.seed)  # noqa: S311  (draws, not secrets)
+        self._chance = random.Random(1)  # noqa: S311  (draws, not secrets)
         self._timer: asyncio.TimerHandle | None = None
         self._chunk = {
             path: frame(event(path, " token" * options.tokens_per_chunk))
@@ -100,8 +100,7 @@ class KnownTiming:
         words = len(prompt.split())
         usage = {"prompt_tokens": words, "completion_tokens": tokens, "total_tokens": words + tokens}
         stops_at = chunks // 2 if cut else None
-        jitter = self.options.jitter
-        ttft_s = self.options.ttft_ms / 1000 * self._chance.lognormvariate(-(jitter**2) / 2, jitter)
+        ttft_s = self.options.ttft_ms / 1000 * self._factor()
         stream = Stream(
             path, transport, received_s, ttft_s, tokens, chunks, stops_at, usage if asked else None
         )
@@ -110,6 +109,10 @@ class KnownTiming:
         stream.write(STREAM_HEAD + (self._role if path.endswith("/chat/completions") else b""))
         self._push(stream)
         self._arm()
+
+    def _factor(self) -> float:
+        spread = self.options.jitter
+        return self._chance.lognormvariate(-(spread**2) / 2, spread)
 
     def _push(self, stream: Stream) -> None:
         due = stream.ttft_s + len(stream.written_s) * self.options.itl_ms / 1000
@@ -256,7 +259,6 @@ def main() -> None:
     parser.add_argument("--ttft-ms", type=float, default=100)
     parser.add_argument("--itl-ms", type=float, default=10)
     parser.add_argument("--jitter", type=float, default=0, help="spread of each TTFT's lognormal factor")
-    parser.add_argument("--seed", type=int, default=1, help="of the jitter")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--tokens-per-chunk", type=int, default=1)
     parser.add_argument("--fail-every", type=int, default=0, help="every Nth request gets HTTP 500")

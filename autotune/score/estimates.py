@@ -39,10 +39,10 @@ from itertools import chain
 from statistics import fmean, stdev, variance
 from typing import TypeAlias
 
-from autotune.benchmark.metrics import percentile
 from autotune.records import LATENCIES, Interval
 from autotune.score.batches import LEAST, Batches
 from autotune.score.distributions import rank_bounds, student_t
+from autotune.score.pooled import Pooled
 
 CONFIDENCE = 0.95
 ALIKE, ALIKE_PAIR = (
@@ -167,26 +167,25 @@ def _of_latency(
     cells: Cells, statistic: str, values: Sequence[float]
 ) -> tuple[float, Interval | None, Interval | None] | None:
     """A latency over all requests, with its intervals between and within; None where no request has one."""
-    count = sum(len(batch) for batches in cells for batch in batches)
-    if count == 0:
+    pooled = Pooled(chain.from_iterable(cells))
+    if not pooled:
         return None
     if statistic == "mean":
-        value = math.fsum(chain.from_iterable(chain.from_iterable(cells))) / count
+        value = pooled.total / pooled.count
         sums = [[(math.fsum(batch), float(len(batch))) for batch in batches] for batches in cells]
         spread = _ratio_variance(sums)
         return value, between(value, values), None if spread is None else _around(value, *spread)
-    ordered = sorted(chain.from_iterable(chain.from_iterable(cells)))
     share = float(statistic[1:]) / 100
-    value = percentile(ordered, 100 * share)
-    return value, _between_percentiles(ordered, share, values), _of_percentile(cells, ordered, share)
+    value = pooled.percentile(100 * share)
+    return value, _between_percentiles(pooled, share, values), _of_percentile(cells, pooled, share)
 
 
-def _between_percentiles(ordered: Sequence[float], share: float, values: Sequence[float]) -> Interval | None:
+def _between_percentiles(pooled: Pooled, share: float, values: Sequence[float]) -> Interval | None:
     """By the repeats alone: their logarithms, because the slowest of a few requests are skewed.
 
     Around rank (n + 1) p of all n requests: interpolated percentiles are too low for the slowest of few.
     """
-    middle = _at_rank(ordered, (len(ordered) + 1) * share)
+    middle = pooled.at_rank((pooled.count + 1) * share)
     if middle <= 0 or min(values) <= 0:
         return between(middle, values)
     found = between(math.log(middle), [math.log(value) for value in values])
@@ -195,29 +194,23 @@ def _between_percentiles(ordered: Sequence[float], share: float, values: Sequenc
     return Interval(low=math.exp(found.low), high=math.exp(found.high), freedom=found.freedom)
 
 
-def _of_percentile(cells: Cells, ordered: Sequence[float], share: float) -> Interval | None:
-    seen = percentile(ordered, 100 * min(share, SEEN))
+def _of_percentile(cells: Cells, pooled: Pooled, share: float) -> Interval | None:
+    seen = pooled.percentile(100 * min(share, SEEN))
     below = [
         [(float(bisect_right(batch, seen)), float(len(batch))) for batch in batches] for batches in cells
     ]
     spread = _ratio_variance(below)
     if spread is None:
         return None
-    count = len(ordered)
-    at = sum(number for batches in below for number, _ in batches) / count
-    alone = at * (1 - at) / count
+    at = math.fsum(number for batches in below for number, _ in batches) / pooled.count
+    alone = at * (1 - at) / pooled.count
     dependence = max(1.0, spread[0] / alone) if alone > 0 else 1.0
-    worth = count / dependence
+    worth = pooled.count / dependence
     ranks = rank_bounds(share, worth, CONFIDENCE)
     if ranks is None:
         return None
-    low, high = (_at_rank(ordered, rank / (worth + 1) * (count + 1)) for rank in ranks)
+    low, high = (pooled.at_rank(rank / (worth + 1) * (pooled.count + 1)) for rank in ranks)
     return Interval(low=low, high=high)
-
-
-def _at_rank(ordered: Sequence[float], rank: float) -> float:
-    """The value at a rank, the least being 1."""
-    return percentile(ordered, 100 * min(1.0, max(0.0, (rank - 1) / max(1, len(ordered) - 1))))
 
 
 def _ratio_variance(parts: Sequence[Sequence[tuple[float, float]]]) -> tuple[float, float] | None:

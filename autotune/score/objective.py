@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from autotune.records import METRICS, THROUGHPUTS, Load, LoadResult, Measurement
+from autotune.records import LATENCIES, STATISTICS, THROUGHPUTS, Load, LoadResult, Measurement
 from autotune.schema import Direction
 from autotune.score import outliers
 from autotune.score.batches import Batches
@@ -17,9 +17,8 @@ if TYPE_CHECKING:
 Cuts = Mapping[tuple[Load, int], Batches]
 """What is known of the noise within each measurement, by its load and repeat."""
 
-COUNTS = ("requests_completed", "requests_failed")
-STATED = tuple(name for name in METRICS if name not in COUNTS)
-"""Metrics of which the noise is stated, with those derived from them."""
+STATED = (*THROUGHPUTS, *(f"{name}_{kind}" for name in LATENCIES for kind in STATISTICS), "slo_attainment")
+"""Metrics of which the noise is stated, with those derived from them and whatever the objective names."""
 
 
 def per_gpu(metrics: Mapping[str, float], gpus: int) -> dict[str, float]:

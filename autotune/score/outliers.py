@@ -17,10 +17,10 @@ from collections.abc import Sequence
 from itertools import chain
 from statistics import fmean, stdev
 
-from autotune.benchmark.metrics import percentile
 from autotune.records import Outliers
 from autotune.score.batches import Batches
 from autotune.score.distributions import student_t
+from autotune.score.pooled import Pooled
 
 FALSE_ALARMS = 0.05  # of loads whose repeats are alike
 FENCE = 3.0  # distances of the quartiles
@@ -54,21 +54,21 @@ def of_requests(repeats: Sequence[Batches | None]) -> tuple[Outliers, ...]:
     found = []
     for metric in WATCHED:
         cells = [batches.latencies.get(metric, ()) for batches in repeats if batches is not None]
-        ordered = sorted(chain.from_iterable(chain.from_iterable(cells)))
-        if not ordered:
+        pooled = Pooled(chain.from_iterable(cells))
+        if not pooled:
             continue
-        low, high = percentile(ordered, 25), percentile(ordered, 75)
+        low, high = pooled.percentile(25), pooled.percentile(75)
         limit = high + FENCE * (high - low)
-        count = sum(value > limit for value in ordered)
+        count = pooled.above(limit)
         if count:
             found.append(
                 Outliers(
                     kind="requests",
                     metric=metric,
                     count=count,
-                    total=len(ordered),
+                    total=pooled.count,
                     limit=limit,
-                    worst=ordered[-1],
+                    worst=pooled.greatest,
                 )
             )
     return tuple(found)
