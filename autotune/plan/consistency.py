@@ -181,7 +181,8 @@ def context_of(setup: Setup, args: Mapping[str, Any]) -> int | None:
     """Return the longest request with its answer that the engine takes; None where it is unknown."""
     if any(args.get(other) is not None for other in RESHAPED):
         return None
-    return count(args.get(LENGTHS[setup.config.runtime.kind])) or setup.facts.max_model_len
+    name = LENGTHS.get(setup.config.runtime.kind)  # a new runtime may have no such argument
+    return count(args.get(name) if name else None) or setup.facts.max_model_len
 
 
 def _kernels(setup: Setup, args: Mapping[str, Any]) -> list[str]:
