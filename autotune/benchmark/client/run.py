@@ -17,7 +17,7 @@ from autotune.benchmark.body import PATHS
 from autotune.benchmark.client.loops import ClosedLoop, OpenLoop
 from autotune.benchmark.client.meter import Used
 from autotune.benchmark.client.pool import Pool
-from autotune.benchmark.client.stage import Stage, until
+from autotune.benchmark.client.stage import TICK_S, Stage, until
 from autotune.benchmark.client.tally import Sent, State
 
 LAG_EVERY_S = 0.01
@@ -97,8 +97,11 @@ class LoadRun(Stage):
 
     async def _watch(self) -> None:
         """See how late timers run, and what takes too long."""
+        due_s = perf_counter() + LAG_EVERY_S
         while True:
-            due_s = perf_counter() + LAG_EVERY_S
-            await asyncio.sleep(LAG_EVERY_S)
-            self.meter.late(perf_counter() - due_s)
+            await asyncio.sleep(max(TICK_S, due_s - perf_counter()))
+            now_s = perf_counter()
+            while due_s <= now_s:  # those too that were due while nothing could run
+                self.meter.late(now_s - due_s)
+                due_s += LAG_EVERY_S
             self.pool.expire()
