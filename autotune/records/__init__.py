@@ -5,26 +5,28 @@ a file, a clock or the environment, so a trial that sees only these values can r
 """
 
 from autotune.records.hardware import Gpu, GpuSpec, GpuStatus, GpuUsage, Inventory, InventoryKind, Lease
-from autotune.records.trials import (
+from autotune.records.measurements import (
     LATENCIES,
     METRICS,
     STATISTICS,
     THROUGHPUTS,
-    Candidate,
     Endpoint,
-    Failure,
     Interval,
     Load,
     LoadResult,
     Measurement,
-    Memory,
     Mode,
-    Outcome,
     Outliers,
+    Traffic,
+)
+from autotune.records.trials import (
+    Candidate,
+    Failure,
+    Memory,
+    Outcome,
     Plan,
     Readiness,
     Status,
-    Traffic,
 )
 from autotune.records.wording import Lengths, Wording
 
