@@ -94,6 +94,9 @@ def _run(hydra: Hydra, sweep: Sweep, prepared: Prepared, *, multirun: bool, conf
         with ending_in_order(sweep.stop, view.say):
             for note in sweep.settings.inventory.notes:
                 view.say(note)
+            for trial in sweep.state.trials.values():
+                if trial.backs_off:  # of an earlier process; it is not queued again
+                    view.follow(trial.queued)
             sweep.begin()
             launch(config_name=config_name, task_function=_task, overrides=overrides)
             if sweep.broken is not None:

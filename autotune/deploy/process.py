@@ -63,7 +63,7 @@ class ProcessDeployer:
         name, *words = order.plan.argv
         program = find_program(name, order.config)
         started = str(program.path if program else name)
-        return start_process(order, [*order.config.deploy.prefix, started, *words], program)
+        return start_process(order, [*order.plan.prefix, started, *words], program)
 
 
 def start_process(order: Order, argv: Sequence[str], program: Program | None = None) -> EngineProcess:

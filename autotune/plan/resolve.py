@@ -87,6 +87,7 @@ def _planned(setup: Setup) -> Plan:
         served_model=served_name(config),
         signature=_signature(config, args, layout.gpus, setup.inventory),
         memory=memory.estimate,
+        prefix=tuple(config.deploy.prefix),
         reasons=(*mapped.reasons, *twice, *own, *wrong, *layout_wrong, *memory.reasons),
         notes=(*mapped.notes, *notes, *memory.notes),
     )
