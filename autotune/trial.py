@@ -40,7 +40,7 @@ from autotune.track.records import (
     server_record,
     write_measurements,
 )
-from autotune.watch import Limits, Watch, failure_of, limits_of
+from autotune.watch import Limits, Watch, cause_of, failure_of, limits_of
 
 Emit = Callable[..., None]
 
@@ -171,8 +171,8 @@ class Trial:
                     if error.kind == "no_row":
                         missing.append(load)
                         continue
-                    raise server.death() or error from error
-                died = server.death()
+                    raise cause_of(error, server.death) or error from error
+                died = cause_of(measurement.requests_failed, server.death)
                 if died is not None:  # what was measured last was not this engine at work
                     raise died
                 progress.measurements.append(measurement)
