@@ -89,20 +89,27 @@ class ProcessGroup:
         except subprocess.TimeoutExpired:
             return None
 
-    def terminate(self, grace_s: float) -> None:
+    def terminate(self, grace_s: float) -> bool:
         """Ensure that no process of the group is left: SIGTERM, then SIGKILL after `grace_s`.
 
+        Return False if one runs in spite of that: it waits in the kernel, for a driver or a disk.
         Children can outlive their leader for a moment (vLLM's do), so the group is watched, not
         the leader alone.
         """
         self._signal(signal.SIGTERM)
-        if not self._gone_within(grace_s):
+        gone = self._gone_within(grace_s)
+        if not gone:
             self._signal(signal.SIGKILL)
-            self._gone_within(5.0)
+            gone = self._gone_within(process_table.KILL_PATIENCE_S)
         _live.discard(self)
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 _close(pipe)
+        return gone
+
+    def is_gone(self) -> bool:
+        """Whether no process of the group runs."""
+        return self._process.poll() is not None and not _alive(self.pid)
 
     def kill(self) -> None:
         """Send SIGKILL to the group and wait for nothing."""
@@ -117,7 +124,7 @@ class ProcessGroup:
     def _gone_within(self, timeout_s: float) -> bool:
         deadline = time.monotonic() + timeout_s
         while True:
-            if self._process.poll() is not None and not _alive(self.pid):
+            if self.is_gone():
                 return True
             if time.monotonic() >= deadline:
                 return False

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
+import time
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -28,6 +30,9 @@ from autotune.sweep import Settings, Sweep
 from autotune.track.durations import newest_journals
 from autotune.track.mirror import MlflowMirror
 from autotune.track.mlflow import Store
+
+REMAINS_S = 10.0  # at the end of a sweep, for what could not be ended
+POLL_S = 0.1
 
 
 def run_session(
@@ -94,10 +99,14 @@ def _run(hydra: Hydra, sweep: Sweep, prepared: Prepared, *, multirun: bool, conf
         with ending_in_order(sweep.stop, view.say):
             for note in sweep.settings.inventory.notes:
                 view.say(note)
+            for trial in sweep.state.trials.values():
+                if trial.backs_off:  # of an earlier process; it is not queued again
+                    view.follow(trial.queued)
             sweep.begin()
             launch(config_name=config_name, task_function=_task, overrides=overrides)
             if sweep.broken is not None:
                 raise sweep.broken
+            _await_remains(sweep)
             rankings = _finish(sweep)
             mirror.close()
     except InfrastructureError as error:
@@ -129,6 +138,17 @@ def _task(config: DictConfig) -> float | None:
         return None
     number = admission.job.number if admission.job is not None else admission.trial
     return None if number is None else sweep.trial(number).score
+
+
+def _await_remains(sweep: Sweep) -> None:
+    """Give what could not be ended a little time; tell of what is still there, and what ends it."""
+    deadline = time.monotonic() + REMAINS_S
+    while sweep.pool.remains() and time.monotonic() < deadline and not sweep.stop.wait(POLL_S):
+        pass
+    left = sweep.pool.remains()
+    if left:
+        ends = shlex.join(["python", "-m", "autotune", "reap", "--yes", str(sweep.settings.folder)])
+        sweep.tell(f"still there: {', '.join(left)}; once that is possible: {ends}")
 
 
 def _finish(sweep: Sweep) -> list[Ranking]:

@@ -176,6 +176,7 @@ class Sweep:
             env=self.settings.env,
             cancelled=self.stop,
             tell=self._say,
+            left=lambda remains: self.pool.left(lease, remains),
             emit=lambda event, **fields: self.journal.write(event, trial=job.number, **fields),
         )
         outcome = trial.run()

@@ -18,17 +18,9 @@ from autotune.benchmark.protocol import Benchmark, MeasureRequest, Progress
 from autotune.benchmark.workload import traffic_of
 from autotune.deploy.protocol import Deployer, Order, Ready, Server
 from autotune.errors import InfrastructureError, Interrupted, TrialError
+from autotune.gpus.remains import Remains
 from autotune.observe.observer import Observer
-from autotune.records import (
-    Candidate,
-    Endpoint,
-    Failure,
-    Lease,
-    Load,
-    Outcome,
-    Plan,
-    Status,
-)
+from autotune.records import Candidate, Endpoint, Failure, Lease, Load, Outcome, Plan, Status
 from autotune.rounds import Rounds
 from autotune.schema import Config
 from autotune.score.objective import best_result
@@ -74,7 +66,7 @@ class _Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """A job with its lease and its surroundings; `emit` writes an event of this trial."""
+    """A job with its lease and surroundings; `emit` writes an event, `left` gets what cannot be ended."""
 
     job: Job
     lease: Lease
@@ -83,10 +75,11 @@ class Trial:
     cancelled: threading.Event
     emit: Emit
     tell: Callable[[str], None] = lambda _text: None
+    left: Callable[[Remains], None] = lambda _remains: None
     clock: Callable[[], float] = time.monotonic
 
     def run(self) -> Outcome:
-        """Return what the trial ended as; the engine is gone then.
+        """Return what the trial ended as; the engine is gone, or `left` has it.
 
         Raises: InfrastructureError if the sweep itself cannot go on.
         """
@@ -134,6 +127,7 @@ class Trial:
             env=self.env,
             cancelled=watch.ended,
             tell=self.tell,
+            left=self.left,
         )
         if self.cancelled.is_set():
             raise Interrupted

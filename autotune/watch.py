@@ -16,6 +16,7 @@ from autotune.records import Failure, Load
 from autotune.schema import MeasureConfig
 
 POLL_S = 0.1  # between two looks
+LATE_S = 0.5  # by which an engine's end may be known later than its clients see it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,6 +173,16 @@ class Watch:
             advice=f"read engine.log of the trial; raise measure.stall_timeout_s (now {limit_s:g}) if one "
             "prefill can take that long",
         )
+
+
+def cause_of(trouble: object, death: Callable[[], TrialError | None]) -> TrialError | None:
+    """Return why the engine ended, None if it has not; after `trouble` of its clients that is waited for."""
+    deadline = time.monotonic() + (LATE_S if trouble else 0.0)
+    died = death()
+    while died is None and time.monotonic() < deadline:
+        time.sleep(POLL_S)
+        died = death()
+    return died
 
 
 def failure_of(error: TrialError) -> Failure:

@@ -90,6 +90,8 @@ def test_a_kill_while_one_backs_off(shop: Shop) -> None:
         until(lambda: shop.seen("s", "attempt_failed") and len(shop.finished("s")) == 1)
         process.kill()
         process.communicate(timeout=60)
-    assert shop.run([*command, "sweep.resume=true"])[0] == 0
+    code, out, _ = shop.run([*command, "sweep.resume=true"])
+    assert code == 0
+    assert "starting on GPU 0, attempt 2" in out
     assert [(end["trial"], end["status"]) for end in shop.finished("s")] == [(0, "measured"), (1, "measured")]
     assert shop.tags("autotune.status") == ["measured", "measured"]

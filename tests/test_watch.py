@@ -12,7 +12,7 @@ from autotune.benchmark.protocol import MeasureRequest, Progress
 from autotune.deploy.replay import Row, RowClient
 from autotune.errors import Interrupted, TrialError
 from autotune.records import Endpoint, Failure, Load, Mode
-from autotune.watch import Limits, Watch
+from autotune.watch import Limits, Watch, cause_of
 from tests.contracts.benchmark import TRAFFIC
 
 LOAD = Load(mode=Mode.CONCURRENCY, value=8)
@@ -194,3 +194,13 @@ def test_an_open_watch_looks_by_itself(tmp_path: Path) -> None:
         scene.stop.set()
         assert scene.watch.ended.wait(30)
     assert threading.active_count() == threads
+
+
+def test_an_end_that_is_known_a_moment_late_is_the_cause_of_trouble() -> None:
+    """Clients see broken connections before anyone has told that the engine is gone."""
+    died = TrialError("engine_died", "gone")
+    for trouble, asked in ((TrialError("all_requests_failed", "all"), 3), (2, 3), (0, 1)):
+        answers = iter([None, None, died])
+        assert cause_of(trouble, answers.__next__) is (died if asked == 3 else None)
+        assert len(list(answers)) == 3 - asked
+    assert cause_of(1, lambda: None) is None

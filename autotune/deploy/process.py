@@ -22,6 +22,7 @@ from autotune.deploy.program import (
 from autotune.deploy.protocol import Order, Ready, Server, Started
 from autotune.deploy.readiness import await_ready, new_log, read_log
 from autotune.errors import TrialError
+from autotune.gpus.remains import Remains
 from autotune.process_table import labels
 from autotune.processes import ProcessGroup
 from autotune.records import Candidate, InventoryKind, Plan
@@ -64,7 +65,7 @@ class ProcessDeployer:
         name, *words = order.plan.argv
         program = find_program(name, order.config)
         started = str(program.path if program else name)
-        return start_process(order, [*order.config.deploy.prefix, started, *words], program)
+        return start_process(order, [*order.plan.prefix, started, *words], program)
 
 
 def start_process(order: Order, argv: Sequence[str], program: Program | None = None) -> EngineProcess:
@@ -128,6 +129,7 @@ class EngineProcess:
         self._mask = mask
         self._serving = False
         self._stopped = False
+        self._told = False
         self._oom_kills = failures.oom_kills()
         self._began = time.monotonic()
         stat = process_table.stat_of(group.pid)
@@ -166,16 +168,33 @@ class EngineProcess:
     def stop(self) -> None:
         """SIGTERM to the group, SIGKILL after `deploy.stop_timeout_s`; then to what has left the group.
 
-        Children of a leader that has ended have nothing to finish: they are not waited for that long.
+        Children of a leader that has ended have nothing to finish: they are not waited for that long. A
+        process that SIGKILL does not end is told, and its GPUs are kept back until it has ended.
         """
         alive = self._group.exit_code() is None
         self._stopped = self._stopped or alive
         longest_s = self._order.config.deploy.stop_timeout_s
         grace_s = longest_s if alive else min(longest_s, ORPHANS_S)
-        self._group.terminate(grace_s)
-        process_table.end(process_table.of_trial(self._order.folder), grace_s)
+        gone = self._group.terminate(grace_s)
+        stubborn = process_table.end(process_table.of_trial(self._order.folder), grace_s if gone else 0.0)
         self._mask.look()
         shutil.rmtree(self._temporary, ignore_errors=True)
+        if (stubborn or not gone) and not self._told:
+            self._told = True
+            self._leave(stubborn)
+
+    def _leave(self, stubborn: Sequence[process_table.Process]) -> None:
+        """Tell of processes that do not end, by their ids; of the group by that of its leader."""
+        pids = sorted({process.pid for process in stubborn} or {self._group.pid})
+        what = f"process {', '.join(map(str, pids))}"
+        told = f"{what} does not end, not even by SIGKILL: look at it with ps -o stat,wchan -p {pids[0]}"
+        self._order.tell(f"{told}; python -m autotune reap ends what is left of a sweep")
+        runs = process_table.runs
+
+        def gone() -> bool:
+            return self._group.is_gone() and not any(runs(each.pid, each.start_ticks) for each in stubborn)
+
+        self._order.left(Remains(what=what, gone=gone))
 
     def client(self, chosen: Benchmark) -> Benchmark:
         """The chosen load client."""

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from autotune.benchmark.protocol import Benchmark
 from autotune.errors import TrialError
+from autotune.gpus.remains import Remains
 from autotune.records import Candidate, Endpoint, Lease, Plan
 from autotune.schema import Config
 
@@ -19,7 +20,8 @@ class Order:
     """One engine to start: the plan, the GPUs it gets, and where its files go.
 
     `env` is the environment it inherits, `cancelled` asks a start in progress to give up, `tell` gets what
-    a user should read meanwhile.
+    a user should read meanwhile. `left` gets what may run on although it was to end: its GPUs are given to
+    nobody until it is gone.
     """
 
     candidate: Candidate
@@ -30,6 +32,7 @@ class Order:
     env: Mapping[str, str]
     cancelled: threading.Event
     tell: Callable[[str], None] = lambda _text: None
+    left: Callable[[Remains], None] = lambda _remains: None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +90,10 @@ class Server(Protocol):
         ...
 
     def stop(self) -> None:
-        """Ensure that nothing of it is left; what someone else started stays."""
+        """Ensure that nothing of it is left, or that the order's `left` has what is.
+
+        What someone else started stays.
+        """
         ...
 
     def client(self, chosen: Benchmark) -> Benchmark:
@@ -112,6 +118,6 @@ class Deployer(Protocol):
     def start(self, order: Order) -> Server:
         """Start an engine and return at once.
 
-        Raises: TrialError if it cannot be started.
+        Raises: TrialError if it cannot be started; nothing of it is left then, or the order's `left` has it.
         """
         ...

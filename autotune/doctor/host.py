@@ -64,7 +64,7 @@ def docker_finding() -> Finding:
         with daemon.client(DOCKER_TIMEOUT_S) as client:
             version = client.api.version(api_version=False)["Version"]
     except (DockerException, OSError) as error:  # those of requests, which docker lets through, are OSErrors
-        text, _, fix = daemon.silence(error).partition(": ")
+        text, fix = daemon.trouble(error)
         return Finding(about="docker", text=text, state=State.MISSING, fix=fix)
     return Finding(about="docker", text=f"a daemon answers at {daemon.where()}, version {version}")
 

@@ -6,36 +6,14 @@ import os
 import re
 import threading
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 
+from autotune.gpus.books import Books, Out
 from autotune.gpus.locks import GpuLocks
 from autotune.gpus.packing import Policy, Running, Situation, Waiting, pack
 from autotune.gpus.placement import health_of
+from autotune.gpus.remains import Remains
 from autotune.gpus.terms import Surroundings, Terms
 from autotune.records import Gpu, Inventory, Lease
-
-
-@dataclass(slots=True)
-class _Out:
-    """A lease that is out."""
-
-    lease: Lease
-    since_s: float
-    waiting: Waiting
-
-
-@dataclass(slots=True)
-class _Books:
-    """Who holds what."""
-
-    out: dict[int, _Out] = field(default_factory=dict)  # by trial
-    taken: set[str] = field(default_factory=set)  # GPU UUIDs in leases
-    settling: dict[str, float] = field(default_factory=dict)  # GPU UUID -> since when its memory gets free
-    busy: dict[str, float] = field(default_factory=dict)  # GPU UUID -> since when a stranger uses it
-    held: set[str] = field(default_factory=set)  # GPU UUIDs that another sweep or a container had last
-    why: dict[str, str] = field(default_factory=dict)  # GPU UUID -> why it could not be used at the last look
-    aside: dict[str, str] = field(default_factory=dict)  # GPU UUID -> why it is not used any more
-    told: dict[str, set[str]] = field(default_factory=dict)  # GPU UUID -> what its user knows
 
 
 class GpuPool:
@@ -43,7 +21,8 @@ class GpuPool:
 
     A GPU is free if nobody holds its lock, no container has it, no other process computes on it and
     enough of its memory is free. One that does not get free within `Terms.settle_s`, after a trial of
-    whatever sweep or of a stranger's own, is set aside.
+    whatever sweep or of a stranger's own, is set aside. One on which an engine could not be ended is kept
+    back, with its lock, until that is known to be gone.
     """
 
     def __init__(
@@ -53,7 +32,7 @@ class GpuPool:
         self._locks = locks
         self._terms = terms
         self._around = around or Surroundings()
-        self._books = _Books()
+        self._books = Books()
         self._guard = threading.Lock()
 
     def leases(self) -> dict[int, Lease]:
@@ -92,9 +71,9 @@ class GpuPool:
             return [f"GPU {self._index(uuid)}: {why}" for uuid, why in self._books.why.items()]
 
     def is_settling(self) -> bool:
-        """Whether memory of trials that ended is not free yet."""
+        """Whether GPUs of trials that ended are waited for."""
         with self._guard:
-            return bool(self._books.settling)
+            return bool(self._books.soon())
 
     def settle(self) -> None:
         """Give all GPUs the time that they need after a trial: those of a dead controller were just ended."""
@@ -128,11 +107,11 @@ class GpuPool:
         mean_s: float | None,
         health: Mapping[str, float],
     ) -> Situation:
-        gpus = self.inventory.gpus
+        gpus, soon = self.inventory.gpus, self._books.soon()
         return Situation(
             queue=queue,
             free=[gpu for gpu in gpus if gpu.uuid in locked],
-            soon=[gpu for gpu in gpus if gpu.uuid in self._books.settling and gpu.uuid not in locked],
+            soon=[gpu for gpu in gpus if gpu.uuid in soon and gpu.uuid not in locked],
             running=[
                 Running(gpus=out.lease.gpus, since_s=out.since_s, expected=out.waiting.expected)
                 for out in self._books.out.values()
@@ -148,11 +127,38 @@ class GpuPool:
             if self._books.out.pop(lease.trial, None) is None:
                 return
             now_s = self._around.clock()
+            kept = self._books.kept.keep(lease, now_s)
+            if kept is None:
+                self._books.free(lease, now_s)
+                return
             for gpu in lease.gpus:
-                self._books.taken.discard(gpu.uuid)
-                self._books.settling[gpu.uuid] = now_s
-            for descriptor in lease.locks:
-                os.close(descriptor)
+                self._tell(gpu.uuid, "kept", f"is kept back: {kept.why}")
+
+    def left(self, lease: Lease, remains: Remains) -> None:
+        """Keep the GPUs of a lease back, once it is released, until what was left of its trial is gone."""
+        with self._guard:
+            if lease.trial in self._books.out:
+                self._books.kept.note(lease.trial, remains)
+
+    def remains(self) -> list[str]:
+        """Return what could not be ended of trials, and is not known to be gone by now."""
+        with self._guard:
+            return self._books.kept.names()
+
+    def _look_at_kept(self) -> None:
+        """Give back what is free by now; what is not within the time for memory is set aside."""
+        books, now_s = self._books, self._around.clock()
+        for kept in books.kept.freed():
+            books.free(kept.lease, now_s)
+            for gpu in kept.lease.gpus:
+                if books.aside.get(gpu.uuid, "").endswith(kept.why):  # and for no other reason
+                    del books.aside[gpu.uuid]
+                self._tell(gpu.uuid, "gone", f"is used again: {kept.names} is gone")
+        for gpu, why in books.kept.late(now_s - self._terms.settle_s):
+            if not self._terms.wait and gpu.uuid not in books.aside:
+                books.aside[gpu.uuid] = f"GPU {gpu.index} is set aside: {why}"
+                self._tell(gpu.uuid, "late", f"is set aside: {why}")
+        books.why |= books.kept.why()
 
     def _lease(self, item: Waiting, gpus: tuple[Gpu, ...], locked: dict[str, int]) -> Lease:
         """Take what a trial gets out of `locked`."""
@@ -166,15 +172,16 @@ class GpuPool:
             cpus=cpus,
             client_cpus=client_cpus,
         )
-        self._books.out[item.trial] = _Out(lease=lease, since_s=self._around.clock(), waiting=item)
+        self._books.out[item.trial] = Out(lease=lease, since_s=self._around.clock(), waiting=item)
         self._books.taken.update(gpu.uuid for gpu in gpus)
         return lease
 
     def _lock_free(self, locked: dict[str, int]) -> dict[str, float]:
         """Lock every GPU that can be used now; fill in descriptors, return health, both by UUID."""
         around, books = self._around, self._books
-        wanted = [g.uuid for g in self.inventory.gpus if g.uuid not in books.taken | books.aside.keys()]
         books.why = {}
+        self._look_at_kept()
+        wanted = [g.uuid for g in self.inventory.gpus if g.uuid not in books.taken | books.aside.keys()]
         if not wanted:
             return {}
         containers = around.held()

@@ -101,6 +101,7 @@ def _planned(setup: Setup, wording: Wording) -> Plan:
         served_model=served_name(config),
         signature=_signature(config, args, inventory=setup.inventory, gpus=layout.gpus, wording=wording),
         memory=memory.estimate,
+        prefix=tuple(config.deploy.prefix),
         reasons=(*mapped.reasons, *twice, *own, *wrong, *layout_wrong, *memory.reasons),
         notes=(*mapped.notes, *notes, *memory.notes, *traffic.notes(setup, args, wording)),
     )

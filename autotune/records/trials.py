@@ -49,7 +49,8 @@ class Plan:
 
     `argv` is the whole command, program first, with `{port}` in place of the port. `gpus` is what
     the engine occupies; `world_size` the ranks of one replica by the engine's own definition. A
-    plan with `reasons` is rejected: it is a value, not an error.
+    plan with `reasons` is rejected: it is a value, not an error. `prefix` are words that the user wants
+    before `argv`.
     """
 
     runtime: str
@@ -64,6 +65,7 @@ class Plan:
     served_model: str
     signature: str
     memory: Memory | None = None
+    prefix: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     wording: Wording = field(default_factory=Wording)

@@ -62,9 +62,10 @@ def render(out: Console, state: SweepState, rankings: Sequence[Ranking], *, fold
 
 
 def engine_command(plan: Mapping[str, Any]) -> str:
-    """Return the engine's command as one would type it, with its environment."""
+    """Return the engine's command as one would type it, with its environment and what stands before it."""
     env = [f"{key}={shlex.quote(value)}" for key, value in plan["env"].items()]
-    words = [shlex.quote(word.replace("{port}", SHOWN_PORT)) for word in plan["argv"]]
+    argv = [*plan.get("prefix", ()), *plan["argv"]]  # a journal from before it was recorded has none
+    words = [shlex.quote(word.replace("{port}", SHOWN_PORT)) for word in argv]
     return " ".join([*env, *words])
 
 

@@ -111,6 +111,7 @@ class DeployConfig:
     bin: str | None = None  # process: folder of a program that needs none; null: prepared ones, then PATH
     prefix: list[str] = field(default_factory=list)  # process: words before the engine's command
     pull: Pull = Pull.never  # docker: images that are pulled
+    daemon_timeout_s: float = 30.0  # docker: for one answer of the daemon
     hub_cache: str | None = None  # docker: this host's folder of hub models; null: HF_HOME, or the usual one
     compile_cache: bool = True  # docker: keep what engines compile, by image and kind of GPU
     memory_gib: float | None = None  # docker: host memory of a container; null: no limit

@@ -51,6 +51,7 @@ def plan_record(plan: Plan) -> dict[str, Any]:
     return {
         "runtime": plan.runtime,
         "runtime_version": plan.runtime_version,
+        "prefix": list(plan.prefix),
         "argv": list(plan.argv),
         "env": dict(plan.env),
         "files": dict(plan.files),

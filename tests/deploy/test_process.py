@@ -20,6 +20,8 @@ from autotune.deploy.protocol import Server
 from autotune.errors import ConfigError, TrialError
 from autotune.process_table import of_trial, stat_of
 from autotune.records import Gpu, InventoryKind, Lease
+from autotune.report.render import engine_command
+from autotune.track.records import plan_record
 from tests.contracts.deployer import Case, case_of
 from tests.shop import STANDINS, Shop, runs, until
 
@@ -112,6 +114,7 @@ def test_a_prefix_stands_before_the_engine(shop: Shop) -> None:
     }
     assert case.order.plan.argv == bare.order.plan.argv
     assert case.order.plan.signature != bare.order.plan.signature
+    assert " nice -n 7 vllm serve " in engine_command(plan_record(case.order.plan))
 
 
 def test_a_prefix_that_stays_goes_with_the_engine(shop: Shop) -> None:

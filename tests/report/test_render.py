@@ -1,4 +1,4 @@
-"""What a user reads: the end of a sweep against golden files, the progress against its meaning."""
+"""What a user reads at the end of a sweep, against golden files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from autotune.report.live import PlainView, Progress
 from autotune.report.render import PLAIN_WIDTH, engine_command, render
 from autotune.schema import Direction
 from autotune.score.estimates import between
@@ -246,52 +245,8 @@ def test_the_engines_command_can_be_typed() -> None:
     assert engine_command(queued(0, "vllm", "tp1", 1)["plan"]) == "A='b c' vllm serve 'a model' --port 8000"
 
 
-def test_progress_knows_holders_best_and_time_left() -> None:
-    """One of three trials of 2 GPUs done in 10 s on 4 GPUs: 4 of 10 s into the second, the third waits."""
-    now = [0.0]
-    progress = Progress(clock=lambda: now[0])
-    for event in (started(), *(queued(n, "vllm", f"tp{n}", 2) for n in range(3))):
-        progress.follow(event)
-    progress.follow(finished(0, [7.0]))
-    progress.follow(
-        {"event": "trial_started", "trial": 1, "lease": {"gpus": ["g0", "g1"], "indices": [0, 1]}}
-    )
-    now[0] = 4.0
-    assert progress.best() == (0, 7.0)
-    assert progress.seconds_left() == pytest.approx((6 * 2 + 10 * 2) / 4)
-    out = io.StringIO()
-    Console(file=out, width=100).print(progress.render())
-    assert "0:1  1:1  2:·  3:·" in out.getvalue()
-    assert "1 of 3 done · best so far vllm · tp0 7.0 · about 8 s left" in out.getvalue()
-
-
-def test_plain_lines_tell_each_step() -> None:
-    """Where there is no terminal, one line a step; labels are no markup."""
-    out = io.StringIO()
-    view = PlainView(Console(file=out, width=PLAIN_WIDTH, highlight=False))
-    load = {"mode": "concurrency", "value": 8.0}
-    events = [
-        started(),
-        {**queued(0, "vllm", "tp2", 2), "label": "[loads]=1"},
-        {"event": "trial_started", "trial": 0, "lease": {"gpus": ["g0"], "indices": [0]}},
-        {"event": "server_ready", "trial": 0, "startup_s": 1.25, "engine_version": None},
-        {
-            "event": "measured",
-            "trial": 0,
-            "load": load,
-            "repeat": 0,
-            "metrics": {"output_tokens_per_s": 5.0},
-            "requests_failed": 2,
-        },
-        finished(0, [7.0]),
-    ]
-    for event in events:
-        view.follow(event)
-    lines = [line.split(" ", 1)[1] for line in out.getvalue().splitlines()]
-    assert lines == [
-        "sweep s: 3 candidates on 4 x H100",
-        "trial 0 [loads]=1: starting on GPU 0",
-        "trial 0 [loads]=1: ready after 1.2 s, version unknown",
-        "trial 0 [loads]=1: concurrency 8 repeat 1, 5.0 output tokens/s, 2 requests FAILED",
-        "trial 0 [loads]=1: measured, total_tokens_per_s_per_gpu 7.0 (1 of 1 done)",
-    ]
+def test_the_engines_command_begins_with_its_prefix() -> None:
+    """What the user put before it was run as well."""
+    plan = {**queued(0, "vllm", "tp1", 1)["plan"], "prefix": ["numactl", "--membind=0 1"]}
+    told = engine_command(plan)
+    assert told == "A='b c' numactl '--membind=0 1' vllm serve 'a model' --port 8000"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -42,11 +43,12 @@ class Dockerd:
         hook.write_text("#!/bin/sh\nexit 0\n")
         hook.chmod(0o755)
 
-    def start(self, *, gpus: bool = True) -> None:
-        """Start it, and wait until it answers."""
+    def start(self, *, gpus: bool = True, live_restore: bool = False) -> None:
+        """Start it, and wait until it answers; with `live_restore` containers outlive its end."""
         path = f"{self.folder / 'bin'}{os.pathsep}{os.environ['PATH']}" if gpus else os.environ["PATH"]
         places = {name: self.folder / name for name in ("data-root", "exec-root", "pidfile")}
         argv = ["dockerd", "--host", self.host, *(f"--{name}={place}" for name, place in places.items())]
+        argv += ["--live-restore"] if live_restore else []
         with (self.folder / "dockerd.log").open("ab") as log:
             self._process = subprocess.Popen(
                 argv, env={**os.environ, "PATH": path}, stdout=log, stderr=log, start_new_session=True
@@ -59,11 +61,11 @@ class Dockerd:
 
     def answers(self) -> bool:
         """Whether it can be used."""
-        if not (self.folder / "docker.sock").exists():
-            return False
         try:
+            with socket.socket(socket.AF_UNIX) as probe:  # else the SDK leaks its own where nobody listens
+                probe.connect(str(self.folder / "docker.sock"))
             client = DockerClient(base_url=self.host, version="1.41", timeout=5)
-        except DockerException:
+        except (DockerException, OSError):
             return False
         try:
             return bool(client.ping())
@@ -75,6 +77,19 @@ class Dockerd:
     def stop(self) -> None:
         """End it as an operator does; it ends the containers."""
         self._end(signal.SIGTERM)
+
+    def close(self) -> None:
+        """End it for good: without the mounts that one which was killed, or had containers to keep, left."""
+        self.stop()
+        mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+        for place in reversed([each for each in mounts if Path(each).is_relative_to(self.folder)]):
+            subprocess.run(["umount", place], check=True)
+
+    def kill(self) -> None:
+        """End it as the kernel does when memory is out; its containers run on."""
+        self._end(signal.SIGKILL)
+        # containerd ends with it; where process 1 reaps nobody, the next daemon would take it for alive
+        (self.folder / "exec-root/containerd/containerd.pid").unlink()
 
     def pause(self) -> None:
         """Let it hang: connections are taken, nothing is answered."""

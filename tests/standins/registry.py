@@ -21,11 +21,19 @@ LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 
 
 class Registry(ThreadingHTTPServer):
-    """What is served, by the end of its path; and how often the image was asked for."""
+    """What is served, by the end of its path; and how often the image was asked for.
 
-    def __init__(self, architecture: str) -> None:
+    With `stalls` no layer comes, until `goes_on` is set; `stalled` is set when one is asked for.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, architecture: str, *, stalls: bool = False) -> None:
         super().__init__(("127.0.0.1", 0), Answers)
         self.pulls = 0
+        self.stalled, self.goes_on = threading.Event(), threading.Event()
+        if not stalls:
+            self.goes_on.set()
         layer = _layer()
         packed = gzip.compress(layer)
         config = json.dumps(
@@ -68,6 +76,7 @@ class Answers(BaseHTTPRequestHandler):
             self.server.pulls += self.command == "GET"
             self._answer(self.server.manifest, MANIFEST)
         elif last in self.server.blobs:
+            self._wait()
             self._answer(self.server.blobs[last], "application/octet-stream")
         else:
             error = {"errors": [{"code": "MANIFEST_UNKNOWN", "message": "manifest unknown"}]}
@@ -77,6 +86,12 @@ class Answers(BaseHTTPRequestHandler):
 
     def log_message(self, *_words: object) -> None:
         """Say nothing."""
+
+    def _wait(self) -> None:
+        """A registry whose storage hangs."""
+        if not self.server.goes_on.is_set():
+            self.server.stalled.set()
+            self.server.goes_on.wait()
 
     def _answer(self, body: bytes, kind: str, *, status: int = 200) -> None:
         self.send_response(status)
@@ -89,14 +104,15 @@ class Answers(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving(architecture: str = "amd64") -> Iterator[Registry]:
+def serving(architecture: str = "amd64", *, stalls: bool = False) -> Iterator[Registry]:
     """Give a registry that serves."""
-    with Registry(architecture) as registry:
+    with Registry(architecture, stalls=stalls) as registry:
         thread = threading.Thread(target=registry.serve_forever)
         thread.start()
         try:
             yield registry
         finally:
+            registry.goes_on.set()
             registry.shutdown()
             thread.join()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from docker.errors import DockerException
+from docker.errors import APIError, DockerException
 from requests.exceptions import RequestException
 from urllib3.exceptions import HTTPError
 
@@ -109,10 +109,15 @@ def failure_of(error: Exception, doing: str) -> TrialError:
             return TrialError(
                 each.kind, f"{doing}: {each.cause}", evidence=f"docker: {text[:300]}", advice=each.advice
             )
-    if isinstance(error, (RequestException, HTTPError)) or type(error) is DockerException:
-        cause, advice = daemon.silence(error), "start the daemon again"
+    if isinstance(error, APIError):  # which is an error of requests as well
+        cause, advice = (
+            f"the Docker daemon at {daemon.where()} refused",
+            "read its log (journalctl -u docker)",
+        )
+    elif isinstance(error, (RequestException, HTTPError)) or type(error) is DockerException:
+        cause, advice = daemon.trouble(error)
     elif isinstance(error, OSError):  # this host's, not the daemon's
         cause, advice = f"{error.strerror or error}", "look at the file that the evidence names"
     else:
-        cause, advice = "the Docker daemon refused", "read the daemon's log"
+        cause, advice = "the Docker daemon told an error", "read its log (journalctl -u docker)"
     return TrialError("infrastructure", f"{doing}: {cause}", evidence=f"docker: {text[:300]}", advice=advice)

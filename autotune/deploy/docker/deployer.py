@@ -28,6 +28,7 @@ from autotune.deploy.docker.container import (
 )
 from autotune.deploy.docker.image import Image
 from autotune.deploy.docker.operations import remove, write_files
+from autotune.deploy.docker.remover import SURE_S, leave, removal
 from autotune.deploy.docker.server import ContainerServer
 from autotune.deploy.elsewhere import ForeignServer, url_problems
 from autotune.deploy.process import port_problems
@@ -50,9 +51,7 @@ class DockerDeployer:
     stand_in = False
     recorded = False
 
-    def __init__(self, timeout_s: int = daemon.TIMEOUT_S) -> None:
-        """`timeout_s` is for one answer of the daemon."""
-        self._timeout_s = timeout_s
+    def __init__(self) -> None:
         self._problems_of: dict[str, list[str]] = {}
 
     def problems(self, candidate: Candidate, config: Config, plan: Plan) -> list[str]:
@@ -61,19 +60,20 @@ class DockerDeployer:
         if config.deploy.url is not None:
             return [*url_problems(config.deploy.url), *unused]
         if plan.image not in self._problems_of:
-            self._problems_of[plan.image] = _image_problems(plan, config.deploy.pull)
+            self._problems_of[plan.image] = _image_problems(plan, config)
         own = [*_model_problems(config), *port_problems(config), *_limit_problems(config)]
         return [*self._problems_of[plan.image], *own, *unused]
 
     def start(self, order: Order) -> Server:
         """Create the container, give it its files, and start it.
 
-        Raises: TrialError, or Interrupted while an image is pulled; nothing of a container is left then.
+        Raises: TrialError, or Interrupted while an image is pulled; nothing of a container is left then, or
+        the order's `left` has it.
         """
         if order.config.deploy.url is not None:
             return ForeignServer(order)
         try:
-            client = daemon.connect(self._timeout_s)
+            client = daemon.connect(order.config.deploy.daemon_timeout_s)
         except (DockerException, OSError) as error:
             raise failure_of(error, "starting the engine") from error
         try:
@@ -89,7 +89,7 @@ class DockerDeployer:
 def _run(client: DockerClient, order: Order, image: Image) -> Server:
     """Return a container that was started.
 
-    Raises: TrialError; the container is gone then.
+    Raises: TrialError; the container is gone then, or left.
     """
     name, container_id = _create(client, order, image)
     try:
@@ -106,7 +106,7 @@ def _run(client: DockerClient, order: Order, image: Image) -> Server:
 def _create(client: DockerClient, order: Order, image: Image) -> tuple[str, str]:
     """Return name and id of a container; by its id the image is the one that was found.
 
-    Raises: TrialError; the container is gone then, also one whose making was not heard of.
+    Raises: TrialError; the container is gone then, or left, also one whose making was not heard of.
     """
     for left in reversed(range(NAMES)):
         identity = Identity(
@@ -124,18 +124,23 @@ def _create(client: DockerClient, order: Order, image: Image) -> tuple[str, str]
             if left and taken:
                 continue
             if not taken:
-                _forget(client, order, identity.name)
+                _forget(client, order, identity.name, unheard=None if isinstance(error, APIError) else error)
             raise failure_of(error, "creating the container") from error
         return identity.name, str(made.id)
     raise TrialError("infrastructure", "no name for the container was free")
 
 
-def _forget(client: DockerClient, order: Order, name: str) -> None:
-    """Remove what there may be of a container; if that cannot be done, its user is told."""
+def _forget(client: DockerClient, order: Order, name: str, *, unheard: Exception | None = None) -> None:
+    """Remove what there may be of a container, now or as soon as it can be.
+
+    One whose making was `unheard` of may be made yet, after it was not found.
+    """
     try:
-        remove(client, name)
+        if remove(client, name) or unheard is None:
+            return
     except (DockerException, OSError) as error:
-        order.tell(f"container {name} may be left: docker rm -f {name} ({error})")
+        unheard = unheard or error
+    leave(order, name, removal(name, sure_s=SURE_S), error=unheard)
 
 
 def arguments(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -177,9 +182,10 @@ def _make(folder: Path) -> None:
         ) from error
 
 
-def _image_problems(plan: Plan, pull: Pull) -> list[str]:
+def _image_problems(plan: Plan, config: Config) -> list[str]:
+    pull = config.deploy.pull
     try:
-        with daemon.client() as client:
+        with daemon.client(config.deploy.daemon_timeout_s) as client:
             found = images.find(client, plan.image)
             machine = str(client.info().get("Architecture", ""))
     except (DockerException, OSError) as error:

@@ -16,6 +16,7 @@ from autotune.secrecy import Redactor, secrets_of
 
 if TYPE_CHECKING:
     from docker import DockerClient
+    from docker.types import CancellableStream
 
 PATIENCE_S = 20.0  # how long a daemon that went away may take to come back
 POLL_S = 0.2
@@ -27,15 +28,28 @@ class Follower:
 
     Once `ended` is set: `state` is the container's last one (None: it is gone, or the daemon is), `away`
     says that the daemon went away and the container did not outlive that, `lost` why nothing more is known.
+    `outage_s` is when the daemon was last found away (monotonic), whatever became of the container.
     """
 
-    def __init__(self, client: DockerClient, container_id: str, *, log: Path, env: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        client: DockerClient,
+        container_id: str,
+        *,
+        log: Path,
+        env: Mapping[str, str],
+        timeout_s: float = daemon.TIMEOUT_S,
+    ) -> None:
+        """`timeout_s` is for one answer of the daemon; between two lines of the log any time may pass."""
         self.ended = threading.Event()
         self.state: Mapping[str, Any] | None = None
         self.away = False
         self.lost: Exception | None = None
+        self.outage_s = float("-inf")
         self._client, self._id, self._log = client, container_id, log
+        self._timeout_s = timeout_s
         self._secrets = secrets_of(env)
+        self._stream: CancellableStream[bytes] | None = None
         self._left_alone = threading.Event()
         self._thread = threading.Thread(target=self._follow, name=f"log-{container_id[:12]}", daemon=True)
         self._thread.start()
@@ -44,6 +58,13 @@ class Follower:
         """Wait until the end was seen; give up after `timeout_s`."""
         self._left_alone.set()
         self._thread.join(timeout_s)
+
+    def close(self) -> None:
+        """Wait no longer: the container is gone, and a log that has not ended by now never does."""
+        self.leave(0)
+        if self._thread.is_alive() and self._stream is not None:
+            with contextlib.suppress(DockerException, OSError, AttributeError):  # closed meanwhile
+                self._stream.close()
 
     def _follow(self) -> None:
         try:
@@ -68,8 +89,8 @@ class Follower:
         """
         with contextlib.ExitStack() as opened:
             try:
-                waiting = opened.enter_context(contextlib.closing(daemon.connect(None)))
-                chunks = waiting.api.logs(self._id, stream=True, follow=True)
+                waiting = opened.enter_context(daemon.client(self._timeout_s))
+                chunks = self._stream = waiting.api.logs(self._id, stream=True, follow=True)
             except APIError:  # gone, or a log driver that cannot be read
                 return True
             except (DockerException, OSError):
@@ -104,9 +125,10 @@ class Follower:
             except NotFound:
                 raise
             except (DockerException, OSError) as error:
+                if daemon.is_away(error):
+                    unanswered, self.outage_s = True, time.monotonic()
                 if self._left_alone.is_set() or time.monotonic() > deadline:
                     raise
-                unanswered = unanswered or daemon.is_away(error)
             else:
                 if state["Status"] in ENDED or unanswered or self._left_alone.is_set():
                     return state, unanswered

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import queue
 import threading
 import time
@@ -25,8 +24,12 @@ if TYPE_CHECKING:
 
 POLL_S = 0.2  # how late a cancellation is seen
 TELL_S = 10.0  # between two lines of progress
+SILENT_S = 300.0  # a pull of which nothing is heard for so long is given up
 # The same processor under the names of Go, which images use, and of the kernel, which daemons tell.
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+
+Lines = queue.SimpleQueue[Mapping[str, Any] | Exception | None]
+"""What a pull says, an error or None at its end."""
 
 _pulling: dict[str, threading.Lock] = defaultdict(threading.Lock)
 _pulled: set[str] = set()
@@ -66,8 +69,11 @@ def fetch(
     *,
     tell: Callable[[str], None],
     cancelled: threading.Event,
+    silent_s: float = SILENT_S,
 ) -> Image:
     """Return the image, pulled as far as `pull` allows; trials that want the same one wait for one pull.
+
+    A pull of which nothing is heard for `silent_s` is given up.
 
     Raises: TrialError `image_missing` or `infrastructure`, Interrupted.
     """
@@ -79,7 +85,7 @@ def fetch(
         image = find(client, name)
         wanted = image is None if pull is Pull.missing else pull is Pull.always and name not in _pulled
         if wanted:
-            _pull(name, tell=tell, cancelled=cancelled)
+            _pull(name, tell=tell, cancelled=cancelled, silent_s=silent_s)
             _pulled.add(name)
             image = find(client, name)
     except (DockerException, OSError) as error:
@@ -108,32 +114,61 @@ def foreign(image: Image, host: str) -> str | None:
     return None if same else image.architecture
 
 
-def _pull(name: str, *, tell: Callable[[str], None], cancelled: threading.Event) -> None:
+def _pull(name: str, *, tell: Callable[[str], None], cancelled: threading.Event, silent_s: float) -> None:
     """Pull in a thread of its own: a registry may be silent for long, and a Ctrl-C must not wait for it.
 
     Raises: TrialError `image_missing` or `infrastructure`, Interrupted.
     """
     tell(f"pulling {name}")
-    lines: queue.SimpleQueue[Mapping[str, Any] | Exception | None] = queue.SimpleQueue()
+    lines: Lines = queue.SimpleQueue()
     threading.Thread(target=_read_pull, args=(name, lines), name="pull", daemon=True).start()
     layers: dict[str, tuple[int, int]] = {}
-    told_s = time.monotonic()
-    while (line := _next_of(lines, cancelled)) is not None:
-        if isinstance(line, Exception):
-            raise failure_of(line, f"pulling {name}") from line
-        if "error" in line:
-            raise failure_of(RuntimeError(line["error"]), f"pulling {name}")
-        detail = line.get("progressDetail") or {}
-        if line.get("id") and detail.get("total"):
-            layers[f"{line['id']} {line['status']}"] = (int(detail.get("current", 0)), int(detail["total"]))
-        if time.monotonic() - told_s >= TELL_S and layers:
-            told_s = time.monotonic()
-            tell(f"pulling {name}: {_progress(layers)}")
+    heard_s = told_s = time.monotonic()
+    while True:
+        if cancelled.is_set():
+            raise Interrupted
+        now_s = time.monotonic()
+        if now_s - heard_s >= silent_s:
+            raise TrialError(
+                "infrastructure",
+                f"pulling {name}: nothing was heard of it for {silent_s:g} s",
+                evidence=f"docker: {_progress(layers)}",
+                advice=f"look at the network and at the registry; docker pull {name} shows more",
+            )
+        if now_s - told_s >= TELL_S and (layers or now_s - heard_s >= TELL_S):
+            told_s = now_s
+            quiet = f"; nothing heard for {now_s - heard_s:.0f} s" if now_s - heard_s >= TELL_S else ""
+            tell(f"pulling {name}: {_progress(layers)}{quiet}")
+        try:
+            line = lines.get(timeout=POLL_S)
+        except queue.Empty:
+            continue
+        if line is None:
+            break
+        heard_s = time.monotonic()
+        _note(name, line, layers)
     tell(f"pulled {name}")
 
 
-def _read_pull(name: str, lines: queue.SimpleQueue[Mapping[str, Any] | Exception | None]) -> None:
-    """Hand on what the daemon says of a pull, then None; or what broke it off."""
+def _note(name: str, line: Mapping[str, Any] | Exception, layers: dict[str, tuple[int, int]]) -> None:
+    """Take one line of a pull in: what came of `layers`.
+
+    Raises: TrialError.
+    """
+    if isinstance(line, Exception):
+        raise failure_of(line, f"pulling {name}") from line
+    if "error" in line:
+        raise failure_of(RuntimeError(line["error"]), f"pulling {name}")
+    detail = line.get("progressDetail") or {}
+    if line.get("id") and detail.get("total"):
+        layers[f"{line['id']} {line['status']}"] = (int(detail.get("current", 0)), int(detail["total"]))
+
+
+def _read_pull(name: str, lines: Lines) -> None:
+    """Hand on what the daemon says of a pull, then None; or what broke it off.
+
+    The SDK waits for every line without a limit: whoever reads `lines` has one.
+    """
     try:
         with daemon.client() as client:
             tag = None if _tagged(name) else "latest"
@@ -143,17 +178,6 @@ def _read_pull(name: str, lines: queue.SimpleQueue[Mapping[str, Any] | Exception
         lines.put(error)
     else:
         lines.put(None)
-
-
-def _next_of(
-    lines: queue.SimpleQueue[Mapping[str, Any] | Exception | None], cancelled: threading.Event
-) -> Mapping[str, Any] | Exception | None:
-    """The next line. Raises: Interrupted."""
-    while True:
-        if cancelled.is_set():
-            raise Interrupted
-        with contextlib.suppress(queue.Empty):
-            return lines.get(timeout=POLL_S)
 
 
 def _tagged(name: str) -> bool:

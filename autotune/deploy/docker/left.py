@@ -53,6 +53,7 @@ def remove(containers: Sequence[Container], grace_s: float) -> list[Container]:
         for each in containers:
             with contextlib.suppress(DockerException, OSError):
                 end(client, each.id, grace_s)
+            with contextlib.suppress(DockerException, OSError):
                 remove_container(client, each.id)
         there = {each["Id"] for each in client.api.containers(all=True, filters={"label": SWEEP})}
         return [each for each in containers if each.id in there]

@@ -9,15 +9,16 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from docker.errors import APIError, DockerException, NotFound
+from docker.errors import DockerException, NotFound
 
-from autotune import failures
+from autotune import daemon, failures
 from autotune.benchmark.protocol import Benchmark
 from autotune.deploy.docker.complaints import failure_of
 from autotune.deploy.docker.container import PORT
 from autotune.deploy.docker.follower import PATIENCE_S, POLL_S, Follower
 from autotune.deploy.docker.image import Image
 from autotune.deploy.docker.operations import end, remove
+from autotune.deploy.docker.remover import leave
 from autotune.deploy.protocol import Order, Ready
 from autotune.deploy.readiness import LOG, await_ready, read_log
 from autotune.errors import TrialError
@@ -39,29 +40,38 @@ class ContainerServer:
         self.image_digest = image.digest
         self._began_s = time.monotonic()
         self._death: TrialError | None = None
-        self._ready = False
+        self._ready_s: float | None = None
         self._stopped = False
         self._guard = threading.Lock()
-        self._follower = Follower(client, container_id, log=order.folder / LOG, env=order.env)
+        timeout_s = order.config.deploy.daemon_timeout_s
+        self._follower = Follower(
+            client, container_id, log=order.folder / LOG, env=order.env, timeout_s=timeout_s
+        )
 
     def ready(self) -> Ready:
         """Watch the container's end, cancellation and the readiness path at once."""
         url = f"http://127.0.0.1:{self._port()}"
         ready = await_ready(self._order, url, death=self.death, began_s=self._began_s)
-        self._ready = True
+        self._ready_s = time.monotonic()
         return replace(ready, simulated=ready.simulated or self._image.stand_in)
 
     def death(self) -> TrialError | None:
-        """Return why the container ended by itself, as soon as the thread that follows it has seen that."""
+        """Return why the container ended by itself, as soon as the thread that follows it has seen that.
+
+        One that serves on through an outage of the daemon is dead as well: its clients were cut off.
+        """
         with self._guard:
-            if self._death is None and self._follower.ended.is_set() and not self._stopped:
-                self._death = self._judge()
+            if self._death is None and not self._stopped:
+                if self._follower.ended.is_set():
+                    self._death = self._judge()
+                elif self._ready_s is not None and self._follower.outage_s > self._ready_s:
+                    self._death = _cut_off()
             return self._death
 
     def stop(self) -> None:
         """SIGTERM, SIGKILL after `deploy.stop_timeout_s`; removed once its log is safe.
 
-        Where the daemon does not do it, the user is told what is left: the outcome is none of that.
+        Where the daemon does not do it, that goes on in a thread, and the order's `left` has the container.
         """
         self.death()  # an end of its own, before this one
         with self._guard:
@@ -71,10 +81,8 @@ class ContainerServer:
             try:
                 self._end_patiently()
             except (DockerException, OSError) as error:
-                told = failure_of(error, f"container {self._id[:12]} could not be ended and may still run")
-                self._order.tell(f"{told.message}; {told.advice}; then: docker rm -f {self._id[:12]}")
+                leave(self._order, self._id[:12], self._end, error=error)
             finally:
-                self._follower.leave(0)
                 self._client.close()
 
     def client(self, chosen: Benchmark) -> Benchmark:
@@ -82,26 +90,30 @@ class ContainerServer:
         return chosen
 
     def _end_patiently(self) -> None:
-        """A daemon that is restarted just now is waited for: else the container would stay.
+        """A daemon that is restarted just now is waited for; one that hangs has had its time.
 
         Raises: DockerException, OSError.
         """
         deadline = time.monotonic() + PATIENCE_S
-        while not self._try_to_end(last=time.monotonic() > deadline):
+        while True:
+            try:
+                self._end(self._client)
+            except (DockerException, OSError) as error:
+                if not daemon.is_away(error) or time.monotonic() > deadline:
+                    raise
+            else:
+                return
             time.sleep(POLL_S)
 
-    def _try_to_end(self, *, last: bool) -> bool:
-        """Raises: DockerException, OSError, where another attempt is of no use or it is the last."""
-        try:
-            end(self._client, self._id, self._order.config.deploy.stop_timeout_s)
-            self._follower.leave(PATIENCE_S)
-            remove(self._client, self._id)
-        except APIError:
-            raise
-        except (DockerException, OSError):
-            if last:
-                raise
-            return False
+    def _end(self, client: DockerClient) -> bool:
+        """Return that the container is gone.
+
+        Raises: DockerException, OSError.
+        """
+        end(client, self._id, self._order.config.deploy.stop_timeout_s)
+        self._follower.leave(PATIENCE_S)
+        remove(client, self._id)
+        self._follower.close()
         return True
 
     def _port(self) -> int:
@@ -152,9 +164,21 @@ class ContainerServer:
             exit_code=exit_code(int(state["ExitCode"])),
             oom_killed=bool(state.get("OOMKilled")),
             runtime=self._order.plan.runtime,
-            serving=self._ready,
+            serving=self._ready_s is not None,
         )
         return failures.classify(evidence)
+
+
+def _cut_off() -> TrialError:
+    """An outage of the daemon. Ports at 127.0.0.1 are served by docker-proxy, which ends with the daemon.
+
+    Source: Docker Engine 20.10, where open connections broke.
+    """
+    return TrialError(
+        "infrastructure",
+        "the Docker daemon went away while the engine served, and with it the way to the engine's port",
+        advice="keep the daemon up during a sweep",
+    )
 
 
 def exit_code(told: int) -> int:

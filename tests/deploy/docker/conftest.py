@@ -10,6 +10,7 @@ import pytest
 from docker import DockerClient
 
 from tests.standins import container_image
+from tests.standins.docker_proxy import DockerProxy, between
 from tests.standins.dockerd import Dockerd, why_not
 
 IMAGES = ("vllm/vllm-openai:v0.33.0", "vllm/vllm-openai:v0.32.0", "lmsysorg/sglang:v0.5.23")
@@ -27,7 +28,7 @@ def started_dockerd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Docker
         container_image.make(dockerd.host, IMAGES)
         yield dockerd
     finally:
-        dockerd.stop()
+        dockerd.close()
 
 
 @pytest.fixture
@@ -45,3 +46,11 @@ def dockerd(started_dockerd: Dockerd, tmp_path: Path, monkeypatch: pytest.Monkey
     client.close()
     assert names == [], "containers are left"
     assert "DOCKER_HOST" in os.environ
+
+
+@pytest.fixture
+def proxy(dockerd: Dockerd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[DockerProxy]:
+    """What stands between what is tested and the daemon; DOCKER_HOST names it."""
+    with between(tmp_path, dockerd.host) as opened:
+        monkeypatch.setenv("DOCKER_HOST", opened.host)
+        yield opened

@@ -268,8 +268,10 @@ def test_a_daemon_that_hangs_does_not_keep_the_sweep(case: Case, dockerd: Docker
     dockerd.pause()
     began_s = time.monotonic()
     try:
-        with pytest.raises(TrialError, match="no Docker daemon answers") as caught:
-            DockerDeployer(timeout_s=1).start(case.order)
+        with pytest.raises(
+            TrialError, match="hangs: it takes requests and does not answer in time"
+        ) as caught:
+            DockerDeployer().start(changed(case, daemon_timeout_s=1))
     finally:
         dockerd.go_on()
     assert caught.value.kind == "infrastructure"

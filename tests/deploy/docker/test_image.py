@@ -81,6 +81,25 @@ def test_an_image_that_the_registry_lacks(client: DockerClient, registry: Regist
     assert missing.value.kind == "image_missing"
 
 
+def test_a_registry_that_stalls(client: DockerClient) -> None:
+    """Given up at last: with its own words, as what may work the next time."""
+    told: list[str] = []
+    with serving(stalls=True) as registry:
+        with pytest.raises(TrialError, match="nothing was heard of it for 1 s") as stalled:
+            images.fetch(
+                client,
+                registry.image,
+                Pull.missing,
+                tell=told.append,
+                cancelled=threading.Event(),
+                silent_s=1,
+            )
+        assert registry.stalled.is_set()
+    assert stalled.value.kind == "infrastructure"
+    assert f"docker pull {registry.image}" in stalled.value.advice
+    assert told == [f"pulling {registry.image}"]
+
+
 def test_an_image_for_another_architecture(client: DockerClient, tmp_path: Path) -> None:
     """Told before anything is started."""
     with serving("arm64") as registry:

@@ -120,7 +120,7 @@ def test_a_container_that_is_killed(shop: Shop, client: DockerClient) -> None:
     """Its trial fails within two seconds with the signal; those beside it are untouched."""
     words = ["runtime.env.STANDIN=ok", "runtime.env.STANDIN_PAUSE=0.1", "runtime.env.N=0,1,2"]
     with shop.start(["-m", *STANDIN, *words, "sweep.name=s"]) as process:
-        until(lambda: _measuring(shop, "s") >= {0, 1, 2})
+        until(lambda: measuring(shop, "s") >= {0, 1, 2})
         folder = str((shop.folder / "outputs" / "s" / "trial-1").resolve())
         [container] = client.containers.list(filters={"label": f"autotune.trial={folder}"})
         killed_s = time.time()
@@ -142,7 +142,7 @@ def test_a_daemon_that_is_restarted(shop: Shop, client: DockerClient, dockerd: D
         "retry.backoff_s=3",
     ]
     with shop.start(["-m", *STANDIN, *words, "sweep.name=s"]) as process:
-        until(lambda: _measuring(shop, "s") >= {0, 1})
+        until(lambda: measuring(shop, "s") >= {0, 1})
         dockerd.stop()
         dockerd.start()
         out, err = process.communicate(timeout=180)
@@ -159,14 +159,14 @@ def test_a_controller_that_is_killed(shop: Shop, client: DockerClient) -> None:
     words = [*STANDIN, "runtime.env.STANDIN=ok", "runtime.env.STANDIN_PAUSE=0.1", "sweep.name=s"]
     for resume in ([], ["sweep.resume=true"]):
         with shop.start([*words, *resume]) as process:
-            until(lambda: bool(client.containers.list()) and 0 in _measuring(shop, "s"))
+            until(lambda: bool(client.containers.list()) and 0 in measuring(shop, "s"))
             os.kill(process.pid, signal.SIGKILL)
             process.communicate()
         [container] = client.containers.list()
         if not resume:
-            listed = _reap(shop)
+            listed = reap(shop)
             assert f"container {container.name}" in listed
-            assert "ended: 1 container" in _reap(shop, "--yes")
+            assert "ended: 1 container" in reap(shop, "--yes")
             assert client.containers.list(all=True) == []
     code, out, err = shop.run([*words, "sweep.resume=true"])
     assert (code, err) == (0, "")
@@ -179,7 +179,7 @@ def test_ctrl_c(shop: Shop, client: DockerClient) -> None:
     """Everything started is stopped, and the message says how to go on."""
     words = ["runtime.env.STANDIN=ok", "runtime.env.STANDIN_PAUSE=0.1", "runtime.env.N=0,1"]
     with shop.start(["-m", *STANDIN, *words, "sweep.name=s"]) as process:
-        until(lambda: _measuring(shop, "s") >= {0, 1})
+        until(lambda: measuring(shop, "s") >= {0, 1})
         os.kill(process.pid, signal.SIGINT)
         _, err = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -198,7 +198,7 @@ def test_what_is_missing_is_told_before_anything_is_started(shop: Shop, client: 
     nothing_is_left(client, shop)
 
 
-def _measuring(shop: Shop, sweep: str) -> set[int]:
+def measuring(shop: Shop, sweep: str) -> set[int]:
     """The trials of which a request has come back since they were last started."""
     found: set[int] = set()
     path = shop.folder / "outputs" / sweep / "journal.jsonl"
@@ -210,7 +210,8 @@ def _measuring(shop: Shop, sweep: str) -> set[int]:
     return found
 
 
-def _reap(shop: Shop, *words: str) -> str:
+def reap(shop: Shop, *words: str) -> str:
+    """What `autotune reap` says."""
     told = subprocess.run(
         [sys.executable, "-m", "autotune", "reap", *words],
         cwd=shop.folder,
