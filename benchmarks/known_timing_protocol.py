@@ -1,8 +1,11 @@
-"""The bytes that the server of known timing sends."""
+"""The bytes that the server of known timing sends, and how they are written."""
 
 from __future__ import annotations
 
 import json
+import os
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any
 
 STREAM_HEAD = (
@@ -26,6 +29,31 @@ def event(path: str, text: str, finish: str | None = None) -> dict[str, Any]:
     chat = path.endswith("/chat/completions")
     choice: dict[str, Any] = {"index": 0, "delta": {"content": text}} if chat else {"index": 0, "text": text}
     return {"id": "known", "model": "known", "choices": [{**choice, "finish_reason": finish}]}
+
+
+@dataclass(slots=True)
+class Stream:
+    """One answer in progress: what is left to write, and when each chunk was written."""
+
+    path: str
+    transport: Any
+    received_s: float
+    tokens: int
+    chunks: int
+    stops_at: int | None  # the chunk before which the connection is closed
+    usage: dict[str, int] | None
+    checksum: int = 0
+    written_s: list[float] = field(default_factory=list)
+    ended_well: bool = False
+
+    def write(self, data: bytes) -> None:
+        """Write now, past the transport, which would wait for the end of the loop's round."""
+        written = 0
+        if not self.transport.get_write_buffer_size():
+            with suppress(OSError):  # full, or lost: the transport knows what to do
+                written = os.write(self.transport.get_extra_info("socket").fileno(), data)
+        if written < len(data):
+            self.transport.write(data[written:])
 
 
 def answer(transport: Any, status: int, content: object) -> None:

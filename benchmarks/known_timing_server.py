@@ -19,22 +19,24 @@ import heapq
 import itertools
 import json
 import math
+<<<<<<< HEAD
 import os
 import random
+=======
+>>>>>>> client6
 import zlib
-from contextlib import suppress
-from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httptools
 import uvloop
-from known_timing_protocol import STREAM_HEAD, answer, event, frame
+from known_timing_protocol import STREAM_HEAD, Stream, answer, event, frame
 
 TICK_S = 0.001  # uvloop's timers
 
 
+<<<<<<< HEAD
 @dataclass(slots=True)
 class Stream:
     """One answer in progress: what is left to write, and when each chunk was written."""
@@ -61,6 +63,8 @@ class Stream:
             self.transport.write(data[written:])
 
 
+=======
+>>>>>>> client6
 class KnownTiming:
     """The schedule: one heap of due chunks, one timer."""
 

@@ -33,8 +33,8 @@ def test_gaps_have_the_mean_and_the_variation_asked_for(
 
 
 def test_every_arrival_that_can_be_configured_is_known() -> None:
-    """The schema's names are the registry's."""
-    assert {item.value for item in Arrival} == set(GAPS)
+    """The names of the schema are those of the registry, and a trace, whose times are not drawn."""
+    assert {item.value for item in Arrival} == {*GAPS, "trace"}
 
 
 def test_a_ramp_grows_linearly() -> None:
