@@ -38,6 +38,7 @@ class Stream:
     path: str
     transport: Any
     received_s: float
+    ttft_s: float
     tokens: int
     chunks: int
     stops_at: int | None  # the chunk before which the connection is closed

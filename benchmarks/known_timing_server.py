@@ -19,11 +19,7 @@ import heapq
 import itertools
 import json
 import math
-<<<<<<< HEAD
-import os
 import random
-=======
->>>>>>> client6
 import zlib
 from time import perf_counter
 from typing import Any
@@ -36,35 +32,6 @@ from known_timing_protocol import STREAM_HEAD, Stream, answer, event, frame
 TICK_S = 0.001  # uvloop's timers
 
 
-<<<<<<< HEAD
-@dataclass(slots=True)
-class Stream:
-    """One answer in progress: what is left to write, and when each chunk was written."""
-
-    path: str
-    transport: Any
-    received_s: float
-    ttft_s: float
-    tokens: int
-    chunks: int
-    stops_at: int | None  # the chunk before which the connection is closed
-    usage: dict[str, int] | None
-    checksum: int = 0
-    written_s: list[float] = field(default_factory=list)
-    ended_well: bool = False
-
-    def write(self, data: bytes) -> None:
-        """Write now, past the transport, which would wait for the end of the loop's round."""
-        written = 0
-        if not self.transport.get_write_buffer_size():
-            with suppress(OSError):  # full, or lost: the transport knows what to do
-                written = os.write(self.transport.get_extra_info("socket").fileno(), data)
-        if written < len(data):
-            self.transport.write(data[written:])
-
-
-=======
->>>>>>> client6
 class KnownTiming:
     """The schedule: one heap of due chunks, one timer."""
 
