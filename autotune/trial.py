@@ -15,7 +15,7 @@ from pathlib import Path
 
 from autotune.benchmark import create_benchmark
 from autotune.benchmark.protocol import Benchmark, MeasureRequest, Progress
-from autotune.benchmark.workload import traffic_of
+from autotune.benchmark.workload import timeout_of, traffic_of
 from autotune.deploy.protocol import Deployer, Order, Ready, Server
 from autotune.errors import InfrastructureError, Interrupted, TrialError
 from autotune.gpus.remains import Remains
@@ -23,7 +23,7 @@ from autotune.observe.observer import Observer
 from autotune.records import Candidate, Endpoint, Failure, Lease, Load, Outcome, Plan, Status
 from autotune.rounds import Rounds
 from autotune.schema import Config
-from autotune.score.objective import best_result
+from autotune.score.objective import best_result, left_out
 from autotune.track.files import check_disk
 from autotune.track.records import (
     load_record,
@@ -205,7 +205,7 @@ class Trial:
             repeat=repeat,
             out_dir=self.job.folder,
             on_progress=report,
-            timeout_s=self.job.config.benchmark.request_timeout_s,
+            timeout_s=timeout_of(self.job.config),
             cpus=self.lease.client_cpus,
         )
 
@@ -222,6 +222,7 @@ class Trial:
                 kind="benchmark_failed",
                 message=f"{config.objective.metric} was not measured at load {config.objective.load}",
             )
+        told = [*progress.notes, *progress.rounds.notes, *left_out(measurements)]
         write_measurements(self.job.folder, measurements)
         if self.deployer.recorded:
             measured_s = sum(item.duration_s for item in measurements)
@@ -236,7 +237,7 @@ class Trial:
             gpu_seconds=elapsed_s * gpus,
             engine_version=ready.engine_version if ready else None,
             image_digest=progress.image_digest,
-            notes=tuple(dict.fromkeys([*self.job.plan.notes, *progress.notes, *progress.rounds.notes])),
+            notes=tuple(dict.fromkeys([*self.job.plan.notes, *told])),
         )
 
     def _keep(self, text: str) -> None:

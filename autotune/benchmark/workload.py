@@ -5,9 +5,26 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from autotune.records import Load, Mode, Traffic, Wording
-from autotune.schema import WorkloadConfig
+from autotune.schema import Config, WorkloadConfig
 
 APPROXIMATE = Wording()
+
+
+LEAST_TIMEOUT_S = 300.0
+SLOWEST_TOKEN_S = 0.25  # an engine that is slower for a whole answer serves nobody
+FAR = 3.0  # standard deviations: an answer so much longer than the mean may still end
+
+
+def timeout_of(config: Config) -> float:
+    """Return how long a request may take: what is configured, else by the longest answers.
+
+    What makes slow engines fail must not make their latencies look good.
+    """
+    if config.benchmark.request_timeout_s is not None:
+        return config.benchmark.request_timeout_s
+    workload = config.workload
+    longest = (workload.output_tokens or 0) * (1 + FAR * workload.output_spread)
+    return max(LEAST_TIMEOUT_S, SLOWEST_TOKEN_S * longest)
 
 
 def loads_of(workload: WorkloadConfig) -> list[Load]:

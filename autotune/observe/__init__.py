@@ -3,7 +3,7 @@
 Sampled in the background every `measure.sample_s` seconds from the moment the engine is ready, and once
 more where a measurement begins and ends. [B, E] is the measured window of the client, as `windows.py` finds
 it. The names below are metrics of a measurement like any other: in the journal, in MLflow at the chosen load
-and as `by_load/…`, over repeats their median. What is not told is left out and noted, never guessed. GPUs are
+and as `by_load/…`, over repeats their mean. What is not told is left out and noted, never guessed. GPUs are
 sampled where they are detected and leased to a real engine: not for simulated engines, declared inventories
 or engines that someone else runs. In a replay nothing is.
 

@@ -105,6 +105,11 @@ def value_problems(config: Config) -> list[str]:
             for load in config.workload.loads
             if load != int(load)
         ]
+    measure = config.measure
+    if measure.until is not None and measure.max_repeats < measure.repeats:
+        problems.append(
+            f"measure.max_repeats={measure.max_repeats}: must be at least measure.repeats={measure.repeats}"
+        )
     if config.objective.load not in {"best", "lowest", "highest"}:
         problems += _named_load(config)
     return problems

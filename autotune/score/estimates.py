@@ -49,6 +49,7 @@ ALIKE, ALIKE_PAIR = (
     1.25,
     0.5,
 )  # times the variance within, up to which three repeats and more, or two, are alike
+COUNTS = {"requests_completed", "requests_failed"}  # of all repeats together
 SEEN = 0.9  # beyond this percentile too few requests lie to see how they depend on each other
 
 Cells: TypeAlias = "Sequence[Sequence[array[float]]]"
@@ -72,6 +73,9 @@ def estimates(rows: Sequence[Mapping[str, float]], repeats: Sequence[Batches | N
     found = {}
     for name in dict.fromkeys(chain.from_iterable(rows)):
         values = [row[name] for row in rows if name in row]
+        if name in COUNTS:
+            found[name] = Estimate(value=sum(values), deviation=None, interval=None)
+            continue
         found[name] = _estimate(name, values, known if len(values) == len(rows) else [], rows)
     return found
 

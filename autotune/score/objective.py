@@ -100,6 +100,7 @@ def _result(
     price: float | None,
     cuts: Cuts,
 ) -> LoadResult:
+    repeats = sound(repeats)
     known = [cuts.get((item.load, item.repeat)) for item in repeats]
     found = estimates([item.metrics for item in repeats], known)
     found |= _derived(found, [item.metrics for item in repeats], gpus, price)
@@ -119,6 +120,26 @@ def _result(
         outliers=(*outliers.of_repeats(name, values), *outliers.of_requests(known)),
         client_bound=tuple(dict.fromkeys(text for item in repeats for text in item.client_bound)),
     )
+
+
+def sound(repeats: Sequence[Measurement]) -> Sequence[Measurement]:
+    """Return the repeats at a load that count: without those that the client limited, if these are fewer."""
+    free = [item for item in repeats if not item.client_bound]
+    return free if 2 * len(free) > len(repeats) else repeats
+
+
+def left_out(measurements: Sequence[Measurement]) -> list[str]:
+    """Return notes on the repeats that do not count."""
+    notes = []
+    for load in dict.fromkeys(item.load for item in measurements):
+        repeats = [item for item in measurements if item.load == load]
+        bound = [item for item in repeats if item not in sound(repeats)]
+        if bound:
+            why = "; ".join(dict.fromkeys(text for item in bound for text in item.client_bound))
+            notes.append(
+                f"{load}: {len(bound)} of {len(repeats)} repeats do not count, the client limited them: {why}"
+            )
+    return notes
 
 
 def _derived(

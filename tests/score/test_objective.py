@@ -11,6 +11,7 @@ from autotune.schema import Direction, ObjectiveConfig
 from autotune.score.objective import (
     best_result,
     gain,
+    left_out,
     order_key,
     per_gpu,
     ranked_metric,
@@ -105,7 +106,7 @@ def test_loads_come_lowest_first_whatever_their_order_was() -> None:
 
 
 def test_a_load_that_the_client_limited_does_not_rank() -> None:
-    """One limited repeat is enough; the best of the others is chosen, and without others it has no rank."""
+    """One of two repeats is enough; the best of the other loads is chosen; without others it has no rank."""
     limited = replace(measured(8, 1, total_tokens_per_s=90.0), client_bound=("one core was not enough",))
     rows = [measured(4, 0, total_tokens_per_s=10.0), measured(8, 0, total_tokens_per_s=90.0), limited]
     chosen = best_result(summarize(rows, THROUGHPUT, 1, price=None), THROUGHPUT)
@@ -166,3 +167,24 @@ def test_price_of_a_million_tokens() -> None:
 def test_gain(best: float, other: float, direction: Direction, expected: float) -> None:
     """A gain is positive when the first is better, in either direction."""
     assert gain(best, other, direction) == pytest.approx(expected)
+
+
+def test_a_few_repeats_that_the_client_limited_do_not_count() -> None:
+    """They are told; where they are half and more, all count and the load does not rank."""
+    repeats = [measured(8, n, total_tokens_per_s=100.0, requests_failed=1) for n in range(3)]
+    limited = replace(repeats[0], metrics={"total_tokens_per_s": 10.0}, client_bound=("one core",))
+    (one,) = summarize([limited, *repeats[1:]], THROUGHPUT, 2, price=None)
+    assert (one.score, one.score_repeats, one.client_bound) == (50.0, (50.0, 50.0), ())
+    (note,) = left_out([limited, *repeats[1:]])
+    assert note == "concurrency 8: 1 of 3 repeats do not count, the client limited them: one core"
+    (two,) = summarize([limited, limited, repeats[2]], THROUGHPUT, 2, price=None)
+    assert two.score == pytest.approx(20.0)
+    assert two.client_bound == ("one core",)
+    assert left_out(repeats) == []
+
+
+def test_counts_are_those_of_all_repeats() -> None:
+    """One failure in three repeats is one."""
+    repeats = [measured(8, n, requests_completed=8.0, requests_failed=float(n == 0)) for n in range(3)]
+    (result,) = summarize(repeats, THROUGHPUT, 2, price=None)
+    assert (result.metrics["requests_completed"], result.metrics["requests_failed"]) == (24, 1)
