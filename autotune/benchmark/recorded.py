@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autotune.records import Load, Traffic
+from autotune.workload import kept
 from autotune.workload.files import BLOCK
 from autotune.workload.pool import period_of, slot_size
 from autotune.workload.words import Writer
@@ -59,6 +60,7 @@ def _at(pool: list[dict[str, Any]], place: int, period_s: float) -> float:
 @lru_cache(maxsize=2)
 def _pool(file: str) -> list[dict[str, Any]]:
     content: list[dict[str, Any]] = json.loads(Path(file).read_bytes())
+    kept.used(Path(file))  # a sweep may last longer than what was planned first stays by itself
     return content
 
 

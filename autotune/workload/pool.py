@@ -104,7 +104,7 @@ def pool_of(
 def find(name: str) -> Summary | None:
     """Return the summary of a draw that is kept; its conversations are beside it."""
     content = kept.find(name)
-    if content is None or not kept.place_for(f"{name}-pool").is_file():
+    if content is None or not kept.used(kept.place_for(f"{name}-pool")):
         return None
     return Summary(**{**content, "totals": tuple(content["totals"])})
 
