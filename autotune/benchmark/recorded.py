@@ -80,7 +80,7 @@ def _begin(traffic: Traffic, load: Load, *, repeat: int, phase: str, timed: bool
     loads = traffic.loads or (load.value,)
     before = itertools.takewhile(lambda value: value != load.value, loads)
     slot = 0 if timed else repeat * sum(sizes[value] for value in loads) + sum(sizes[v] for v in before)
-    warmup, measured = warmup_count(traffic, load), measured_count(traffic, load)
+    warmup, measured = warmup_count(traffic, load, repeat=repeat), measured_count(traffic, load)
     return slot + {"warmup": 0, "measure": warmup}.get(phase, warmup + measured)
 
 

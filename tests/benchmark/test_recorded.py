@@ -62,7 +62,7 @@ def test_no_conversation_is_sent_twice_while_there_are_enough(tmp_path: Path) ->
     for repeat in range(3):
         for load in (ONE, TWO):
             for phase, count in (
-                ("warmup", warmup_count(of, load)),
+                ("warmup", warmup_count(of, load, repeat=0)),
                 ("measure", measured_count(of, load)),
                 ("fill", 5),
             ):
@@ -83,7 +83,7 @@ def test_a_trace_is_replayed_from_its_begin(tmp_path: Path) -> None:
     """At each load and repeat; after its last request it goes on from the first."""
     of = traffic(tmp_path, [said(n, at_s=2.0 * n) for n in range(4)])
     for load, repeat in ((ONE, 0), (TWO, 2)):
-        warm = sent(of, load, warmup_count(of, load), repeat=repeat, phase="warmup")
+        warm = sent(of, load, warmup_count(of, load, repeat=0), repeat=repeat, phase="warmup")
         rest = sent(of, load, 5, repeat=repeat)
         begun = [plan for plan in (*warm, *rest) if not plan.history]
         assert [plan.prompt for plan in begun[:6]] == ["q0", "q1", "q2", "q3", "q0", "q1"]
@@ -95,7 +95,7 @@ def test_a_traces_times_are_stretched_to_the_rate(tmp_path: Path, rate: float) -
     recorded_s = [10.0, 11.0, 11.0, 14.0, 18.0]  # a mean gap of 2, so that a round is 10
     of = replace(traffic(tmp_path, [said(n, at_s=t) for n, t in enumerate(recorded_s)]), arrival="trace")
     load = Load(mode=Mode.RATE, value=rate)
-    begin = warmup_count(of, load)
+    begin = warmup_count(of, load, repeat=0)
     for phase, place in (("warmup", 0), ("measure", begin)):
         drawn = list(islice(arrivals(of, load, repeat=1, phase=phase), 11))
         rounds = [n // 5 * 10.0 + recorded_s[n % 5] for n in range(place, place + 11)]
