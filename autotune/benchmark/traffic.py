@@ -11,11 +11,11 @@ engine's own, so that every candidate gets the same requests. An engine's prefix
 turn before, and not its answer, which a real chat would find as well: measured hits are a lower bound.
 
 **Shared prefixes.** `prefix_tokens` of each first prompt (of a chat: its first user message, as no template
-refuses that) are one of `prefixes` texts: the warm-up goes through all of them in turn (it begins at least so
-many conversations), each measured conversation draws one. They are drawn anew for each load and repeat, and are
-the same over warm-up, measured requests and filler. So every measurement begins with a cache that knows
-none of them and measures one that has seen all of them, and no repeat profits from the one before it. All
-else of every prompt is drawn anew.
+refuses that) are one of `prefixes` texts: the warm-up goes through all of them in turn (it begins at least
+so many conversations), each measured conversation draws one. They are drawn anew for each load and repeat,
+and are the same over warm-up, measured requests and filler. So every measurement begins with a cache that
+knows none of them and measures one that has seen all of them, and no repeat profits from the one before it.
+All else of every prompt is drawn anew.
 """
 
 from __future__ import annotations
