@@ -39,7 +39,7 @@ def arrivals(traffic: Traffic, load: Load, *, repeat: int, phase: str) -> Iterat
     if traffic.arrival == "trace":
         from autotune.benchmark.recorded import times
 
-        yield from times(traffic, load, repeat=repeat, phase=phase)
+        yield from times(traffic, load, phase=phase)
         return
     chance = draws(traffic, load, repeat=repeat, phase=phase, of="arrivals")
     gap = GAPS[traffic.arrival]

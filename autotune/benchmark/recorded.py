@@ -1,9 +1,13 @@
 """The conversations of a user's file, as `workload.pool` drew them.
 
-Each measurement has its own part of what was drawn, one after the other over loads and repeats, so that no
-conversation is sent twice while there are enough; then they are used again from the first on. A trace begins
-anew with each measurement: its order and times are what it is for. A request that is recorded by its length
-alone gets words that are drawn anew for each load and repeat.
+Each measurement has its own part of what was drawn, one after the other over loads and repeats, so that what
+is measured was not sent before while there are enough; then they are used again from the first on. What comes
+beyond what is set aside for a warm-up or as filler are those of the same part again, and never another's.
+
+A trace begins anew with each measurement: its order and times are what it is for. A warm-up that goes on
+beyond the least sends the least one's requests again, at the times that follow, so that the measured ones are
+sent by it only if the trace is so short. A request that is recorded by its length alone gets words that are
+drawn anew for each load and repeat.
 """
 
 from __future__ import annotations
@@ -15,9 +19,11 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autotune.records import Load, Traffic
+from autotune.records import Load, Mode, Traffic
+from autotune.workload import kept
 from autotune.workload.files import BLOCK
-from autotune.workload.pool import period_of, slot_size
+from autotune.workload.pool import period_of
+from autotune.workload.slots import slot_of
 from autotune.workload.words import Writer
 
 if TYPE_CHECKING:
@@ -28,21 +34,21 @@ def recorded(traffic: Traffic, load: Load, *, repeat: int, phase: str) -> Iterat
     """Yield the conversations of one phase without end."""
     pool = _pool(str(traffic.pool))
     timed = pool[0]["at_s"] is not None
-    begin = _begin(traffic, load, repeat=repeat, phase=phase, timed=timed)
+    places = _trace(traffic, load, phase) if timed else _own(traffic, load, repeat=repeat, phase=phase)
     writing = _Writing(traffic, load, repeat=repeat, phase=phase)
     index = itertools.count()
-    for place in itertools.count(begin):
+    for place in places:
         content = pool[place % len(pool)]
         yield tuple(writing.request(content, ask, next(index)) for ask in content["asks"])
 
 
-def times(traffic: Traffic, load: Load, *, repeat: int, phase: str) -> Iterator[float]:
+def times(traffic: Traffic, load: Load, *, phase: str) -> Iterator[float]:
     """Yield when the conversations of a phase of a trace begin, in seconds from its first, without end.
 
     The trace's own times are stretched so that their mean rate is the load.
     """
     pool = _pool(str(traffic.pool))
-    begin = _begin(traffic, load, repeat=repeat, phase=phase, timed=True)
+    begin = _begin(traffic, load, phase)
     period_s = period_of([each["at_s"] for each in pool])
     stretched = len(pool) / (period_s * load.value)
     first_s = _at(pool, begin, period_s)
@@ -59,27 +65,33 @@ def _at(pool: list[dict[str, Any]], place: int, period_s: float) -> float:
 @lru_cache(maxsize=2)
 def _pool(file: str) -> list[dict[str, Any]]:
     content: list[dict[str, Any]] = json.loads(Path(file).read_bytes())
+    kept.used(Path(file))  # a sweep may last longer than what was planned first stays by itself
     return content
 
 
-def _begin(traffic: Traffic, load: Load, *, repeat: int, phase: str, timed: bool) -> int:
-    """The place of the first conversation of a phase."""
-    from autotune.benchmark.traffic import measured_count, warmup_count
-
-    sizes = {
-        value: slot_size(
-            value,
-            requests_per_load=traffic.requests_per_load,
-            min_requests=traffic.min_requests,
-            warmup_requests=traffic.warmup_requests,
-        )
-        for value in (*traffic.loads, load.value)
-    }
+def _own(traffic: Traffic, load: Load, *, repeat: int, phase: str) -> Iterator[int]:
+    """Yield the places of a phase in the part of its measurement."""
+    rate = load.mode is Mode.RATE
     loads = traffic.loads or (load.value,)
+    sizes = {value: slot_of(value, traffic, rate=rate).size for value in loads}
     before = itertools.takewhile(lambda value: value != load.value, loads)
-    slot = 0 if timed else repeat * sum(sizes[value] for value in loads) + sum(sizes[v] for v in before)
-    warmup, measured = warmup_count(traffic, load), measured_count(traffic, load)
-    return slot + {"warmup": 0, "measure": warmup}.get(phase, warmup + measured)
+    begin = repeat * sum(sizes[value] for value in loads) + sum(sizes[value] for value in before)
+    slot = slot_of(load.value, traffic, rate=rate)
+    for number in itertools.count():
+        yield begin + slot.place(phase, number)
+
+
+def _trace(traffic: Traffic, load: Load, phase: str) -> Iterator[int]:
+    """Yield the places of a phase of a trace."""
+    if phase == "warmup":
+        return itertools.cycle(range(slot_of(load.value, traffic, rate=load.mode is Mode.RATE).least))
+    return itertools.count(_begin(traffic, load, phase))
+
+
+def _begin(traffic: Traffic, load: Load, phase: str) -> int:
+    """The place of the first conversation of a trace's phase."""
+    slot = slot_of(load.value, traffic, rate=load.mode is Mode.RATE)
+    return {"warmup": 0, "measure": slot.least}.get(phase, slot.least + slot.measured)
 
 
 class _Writing:

@@ -11,11 +11,11 @@ engine's own, so that every candidate gets the same requests. An engine's prefix
 turn before, and not its answer, which a real chat would find as well: measured hits are a lower bound.
 
 **Shared prefixes.** `prefix_tokens` of each first prompt (of a chat: its first user message, as no template
-refuses that) are one of `prefixes` texts: the warm-up goes through all of them in turn (it has at least so
-many requests), each measured conversation draws one. They are drawn anew for each load and repeat, and are
-the same over warm-up, measured requests and filler. So every measurement begins with a cache that knows
-none of them and measures one that has seen all of them, and no repeat profits from the one before it. All
-else of every prompt is drawn anew.
+refuses that) are one of `prefixes` texts: the warm-up goes through all of them in turn (it begins at least
+so many conversations), each measured conversation draws one. They are drawn anew for each load and repeat,
+and are the same over warm-up, measured requests and filler. So every measurement begins with a cache that
+knows none of them and measures one that has seen all of them, and no repeat profits from the one before it.
+All else of every prompt is drawn anew.
 """
 
 from __future__ import annotations
@@ -66,10 +66,17 @@ Conversation = tuple[RequestPlan, ...]
 """Requests of one user, each sent when the one before it has ended."""
 
 
-def warmup_count(traffic: Traffic, load: Load) -> int:
-    """Return how many requests go first and are not measured: at least 1, and 1 for each shared prefix."""
-    prefixes = traffic.prefixes if traffic.prefix_tokens else 1
-    return max(1, prefixes, math.ceil(traffic.warmup_requests * load.value))
+def warmup_count(traffic: Traffic, load: Load, *, repeat: int) -> int:
+    """Return how many requests go first and are not measured: so many that each shared prefix is among them.
+
+    A conversation begins with its prefix, so as many conversations are begun as there are prefixes.
+    """
+    least = max(1, math.ceil(traffic.warmup_requests * load.value))
+    if traffic.pool is not None or not traffic.prefix_tokens:
+        return least
+    lengths = draws(traffic, load, repeat=repeat, phase="warmup", of="lengths")
+    before_the_last = itertools.islice(shapes(traffic, lengths), traffic.prefixes - 1)
+    return max(least, sum(len(turns) for turns in before_the_last) + 1)
 
 
 def measured_count(traffic: Traffic, load: Load) -> int:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from autotune.schema import Arrival, Config, WorkloadConfig, WorkloadKind
+from autotune.schema import Arrival, Config, LoadMode, MeasureConfig, WorkloadConfig, WorkloadKind
 from autotune.workload import kept, pool
 from autotune.workload.files import Reading, read_lines, read_sharegpt
 from autotune.workload.pool import Draw, Summary
+from autotune.workload.slots import Slot, slot_of
 
 Counting = tuple[str, Callable[[str], int]]
 """What counts the tokens of a text, with a name for how."""
@@ -78,19 +79,19 @@ def requests_of(config: Config, limit: int | None, counting: Counting) -> Reques
 
 
 def needed(config: Config) -> int:
-    """Return how many conversations a trial of this candidate takes."""
-    workload = config.workload
-    sizes = [
-        pool.slot_size(
-            load,
-            requests_per_load=workload.requests_per_load,
-            min_requests=workload.min_requests,
-            warmup_requests=workload.warmup_requests,
-        )
-        for load in workload.loads
-        if 0 < load < float("inf")
-    ]
-    return max(1, config.measure.repeats) * sum(sizes) or 1
+    """Return how many conversations a trial of this candidate takes at the most."""
+    return max(1, repeats_of(config.measure)) * sum(slot.size for slot in _slots(config.workload)) or 1
+
+
+def repeats_of(measure: MeasureConfig) -> int:
+    """Return how often a load is measured at the most."""
+    return measure.repeats if measure.until is None else max(measure.repeats, measure.max_repeats)
+
+
+def _slots(workload: WorkloadConfig) -> list[Slot]:
+    rate = workload.mode is LoadMode.rate
+    loads = [load for load in dict.fromkeys(workload.loads) if 0 < load < float("inf")]
+    return [slot_of(load, workload, rate=rate) for load in loads]
 
 
 _FORMS = {
@@ -125,21 +126,62 @@ def _notes(workload: WorkloadConfig, summary: Summary, draw: Draw) -> list[str]:
     said = f"workload.file={workload.file}"
     drawn = f"{summary.drawn:,} of {summary.of:,} conversations are used"
     seen = summary.looked_at + summary.unusable
-    notes = [f"{said}: {drawn}; of {seen:,} looked at: {_left_out(summary, draw.limit)}"]
+    notes = [f"{drawn}; of {seen:,} looked at: {_left_out(summary, draw.limit)}"]
     if summary.rate is not None:
+        notes += _trace_notes(workload, summary)
+    if summary.lengths_only:
         notes.append(
-            f"{said}: is a trace: every load and repeat replays it from its beginning, so an engine's prefix "
-            "cache finds the texts of the repeat before"
+            f"{summary.lengths_only:,} of those used are lengths only: their words are drawn anew for each "
+            "load and repeat, so a prefix cache finds of them what hash_ids share within a measurement"
         )
-        own = f"its own rate is {summary.rate:.3g} requests/s"
-        if workload.arrival is Arrival.trace:
-            notes.append(f"{said}: {own}; its times are stretched to the rates of workload.loads")
-        else:
-            how = f"workload.mode=rate workload.arrival=trace workload.loads=[{summary.rate:.3g}]"
-            notes.append(f"{said}: {own}; {how} replays it as it was")
-    elif summary.drawn < draw.needed:
-        notes.append(
-            f"{said}: {draw.needed:,} conversations are needed, so each is sent about "
-            f"{draw.needed / summary.drawn:.1f} times: an engine's prefix cache finds those it still holds"
+    if summary.rate is None and summary.lengths_only < summary.drawn:
+        notes += _reuse_notes(workload, summary, draw)
+    return [f"{said}: {note}" for note in notes]
+
+
+def _trace_notes(workload: WorkloadConfig, summary: Summary) -> Iterator[str]:
+    """What comes again in a trace, and at which times."""
+    again = "is a trace: every load and repeat replays it from its beginning"
+    texts = summary.drawn - summary.lengths_only
+    if texts:
+        again += f", so an engine's prefix cache finds the {texts:,} recorded texts that it still holds"
+    yield (
+        f"{again}; a warm-up that goes on beyond the least sends the same requests again, measured are those "
+        "that follow"
+    )
+    longest = max((slot.least + slot.measured for slot in _slots(workload)), default=0)
+    if summary.drawn < longest:
+        yield (
+            f"a measurement takes up to {longest:,} of its {summary.drawn:,}: it begins anew within one, so "
+            "that requests of the warm-up are measured too"
         )
-    return notes
+    own = f"its own rate is {summary.rate:.3g} requests/s"
+    if workload.arrival is Arrival.trace:
+        yield f"{own}; its times are stretched to the rates of workload.loads"
+    else:
+        how = f"workload.mode=rate workload.arrival=trace workload.loads=[{summary.rate:.3g}]"
+        yield f"{own}; {how} replays it as it was"
+
+
+def _reuse_notes(workload: WorkloadConfig, summary: Summary, draw: Draw) -> Iterator[str]:
+    """When a conversation is sent more than once."""
+    if summary.drawn < draw.needed:
+        many = " (no more are drawn)" if summary.drawn == pool.MOST else ""
+        yield (
+            f"up to {draw.needed:,} conversations are needed, of {summary.drawn:,}{many} each is sent up to "
+            f"about {draw.needed / summary.drawn:.1f} times: an engine's prefix cache finds those it still "
+            "holds"
+        )
+    slots = _slots(workload)
+    spare = ", ".join(f"{slot.further:,}" for slot in slots)
+    yield (
+        f"a warm-up that goes on beyond the least for more than {spare}, by loads, and filler of more than "
+        "that, send their own again, which a prefix cache finds; none of them is a measured one"
+    )
+    if workload.seconds_per_load is not None:
+        measured = ", ".join(f"{slot.measured:,}" for slot in slots)
+        yield (
+            f"within workload.seconds_per_load={workload.seconds_per_load:g} up to {measured} conversations, "
+            "by loads, are measured once; an engine that takes more gets them again, and its prefix cache "
+            "finds them"
+        )

@@ -14,7 +14,7 @@ from typing import Any
 from autotune.plan.checkpoint import place_of
 from autotune.plan.facts import Found
 from autotune.plan.known import facts_of
-from autotune.plan.requests import Requests, requests_of
+from autotune.plan.requests import Requests, repeats_of, requests_of
 from autotune.records import Lengths, Wording
 from autotune.schema import ApiEndpoint, Config, WorkloadKind
 from autotune.workload import kept, lexicon
@@ -60,7 +60,7 @@ class Wordings:
     def _key(self, config: Config) -> str:
         special = [config.runtime.args.get(name) for name in OTHER_TOKENS]
         of = (config.deploy.kind, config.deploy.url, config.model.path, config.model.max_model_len)
-        return repr((*of, config.measure.repeats, special, config.workload))
+        return repr((*of, repeats_of(config.measure), special, config.workload))
 
     def _describe(self, config: Config, found: Found | None) -> tuple[Config, Wording]:
         if config.deploy.kind == "replay":  # nothing is sent

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import tempfile
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 from autotune.places import cache_dir
 
 MOST = 64  # files; those that were not used for longest go first
+IN_USE_S = 24 * 3600.0  # what was used so lately stays, however many there are: a sweep may need it again
 
 
 def key_of(parts: Iterable[object]) -> str:
@@ -37,9 +39,15 @@ def find(name: str) -> Any | None:
         content = json.loads(place.read_bytes())
     except (OSError, ValueError):
         return None
+    used(place)
+    return content
+
+
+def used(place: Path) -> bool:
+    """Note that a kept file is used now, so that it stays; return whether it is there."""
     with suppress(OSError):
         os.utime(place)
-    return content
+    return place.is_file()
 
 
 def keep(name: str, content: Any) -> Path:
@@ -54,7 +62,16 @@ def keep(name: str, content: Any) -> Path:
     ) as part:
         json.dump(content, part)
     Path(part.name).replace(place)
-    files = sorted(place.parent.glob("*.json"), key=lambda file: file.stat().st_mtime)
-    for old in files[:-MOST]:
-        old.unlink(missing_ok=True)
+    _make_room(place.parent)
     return place
+
+
+def _make_room(folder: Path) -> None:
+    """Remove what is too much and was not used lately; another process may do the same."""
+    used_s = {}
+    for file in folder.glob("*.json"):
+        with suppress(FileNotFoundError):
+            used_s[file] = file.stat().st_mtime
+    for old in sorted(used_s, key=used_s.__getitem__)[:-MOST]:
+        if time.time() - used_s[old] > IN_USE_S:
+            old.unlink(missing_ok=True)

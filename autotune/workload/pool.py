@@ -6,7 +6,6 @@ and everything that the draw depends on, and load clients read that.
 
 from __future__ import annotations
 
-import math
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -16,10 +15,9 @@ from typing import Any
 from autotune.workload import kept
 from autotune.workload.files import Ask, Reading, Recorded
 
-VERSION = 2  # of what is kept
+VERSION = 3  # of what is kept
 MOST = 20_000  # conversations drawn
 SHORTEST = 4  # tokens of a prompt and of an answer of ShareGPT: below are greetings and broken entries
-FILLER = 3  # conversations for each unit of load, beside those that are counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +35,8 @@ class Draw:
 class Summary:
     """What was drawn: `looked_at` conversations of the file's `of`, with the totals of their requests.
 
-    `rate` is a trace's mean of conversations/s; None: it is no trace.
+    `rate` is a trace's mean of conversations/s; None: it is no trace. Of `lengths_only` the words are not
+    recorded.
     """
 
     drawn: int
@@ -50,12 +49,7 @@ class Summary:
     input_tokens: int
     output_tokens: int
     totals: tuple[int, ...]
-
-
-def slot_size(load: float, *, requests_per_load: int, min_requests: int, warmup_requests: int) -> int:
-    """Return how many conversations are set aside for one measurement at a load."""
-    measured = max(min_requests, math.ceil(requests_per_load * load))
-    return measured + math.ceil((warmup_requests + FILLER) * load) + 16
+    lengths_only: int = 0
 
 
 def period_of(times_s: Sequence[float]) -> float:
@@ -97,6 +91,7 @@ def pool_of(
         input_tokens=round(sum(prompt for prompt, _ in lengths) / max(1, len(asks))),
         output_tokens=round(sum(answer for _, answer in lengths) / max(1, len(asks))),
         totals=tuple(sorted(map(sum, lengths))),
+        lengths_only=sum(not recorded.texts for recorded in drawn),
     )
     return summary, [asdict(recorded) for recorded in drawn]
 
@@ -104,7 +99,7 @@ def pool_of(
 def find(name: str) -> Summary | None:
     """Return the summary of a draw that is kept; its conversations are beside it."""
     content = kept.find(name)
-    if content is None or not kept.place_for(f"{name}-pool").is_file():
+    if content is None or not kept.used(kept.place_for(f"{name}-pool")):
         return None
     return Summary(**{**content, "totals": tuple(content["totals"])})
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autotune.benchmark.body import body_of
-from autotune.benchmark.traffic import Conversation, conversations, warmup_count
+from autotune.benchmark.traffic import Conversation, conversations, first, warmup_count
 from autotune.records import Load, Mode, Traffic
 
 TRAFFIC = Traffic(
@@ -87,15 +87,19 @@ def test_indices_count_the_requests_of_a_phase() -> None:
     assert [plan.index for plan in plans] == list(range(len(plans)))
 
 
-def test_so_many_prefixes_are_shared_by_all_phases() -> None:
-    """The warm-up has gone through all of them when the measurement begins."""
-    count = warmup_count(TRAFFIC, FOUR)
-    assert count == 5 > TRAFFIC.warmup_requests * FOUR.value
-    warm = {prefix(conversation) for conversation in drawn(phase="warmup", count=count)}
-    measured = [prefix(conversation) for conversation in drawn()]
-    assert len(warm) == 5
+@pytest.mark.parametrize("repeat", [0, 1, 2])
+@pytest.mark.parametrize("turns", [1, 3, 5])
+def test_so_many_prefixes_are_shared_by_all_phases(turns: int, repeat: int) -> None:
+    """The least warm-up, cut as it is sent, has gone through all of them when the measurement begins."""
+    traffic = replace(TRAFFIC, turns=turns)
+    count = warmup_count(traffic, FOUR, repeat=repeat)
+    begun = list(first(count, conversations(traffic, FOUR, repeat=repeat, phase="warmup")))
+    assert sum(map(len, begun)) == count > TRAFFIC.warmup_requests * FOUR.value
+    warm = {prefix(conversation) for conversation in begun}
+    measured = [prefix(conversation) for conversation in drawn(traffic, repeat=repeat)]
+    assert len(begun) == len(warm) == 5
     assert set(measured) == warm
-    assert {prefix(conversation) for conversation in drawn(phase="fill")} <= warm
+    assert {prefix(conversation) for conversation in drawn(traffic, repeat=repeat, phase="fill")} <= warm
     assert max(map(measured.count, warm)) < 20
 
 

@@ -13,7 +13,7 @@ import pytest
 from autotune.benchmark.arrivals import arrivals
 from autotune.benchmark.traffic import RequestPlan, conversations, measured_count, warmup_count
 from autotune.records import Load, Mode, Traffic
-from autotune.workload.pool import slot_size
+from autotune.workload.slots import slot_of
 
 ONE, TWO = Load(mode=Mode.CONCURRENCY, value=1), Load(mode=Mode.CONCURRENCY, value=2)
 SIZES = {"requests_per_load": 4, "min_requests": 2, "warmup_requests": 1}
@@ -54,21 +54,52 @@ def sent(
     return [plan for conversation in drawn for plan in conversation]
 
 
+def pool_for(of: Traffic, *, rate: bool = False) -> list[dict[str, Any]]:
+    """As many conversations as three repeats need."""
+    return [said(n) for n in range(3 * sum(slot_of(load, of, rate=rate).size for load in of.loads))]
+
+
 def test_no_conversation_is_sent_twice_while_there_are_enough(tmp_path: Path) -> None:
     """Over loads, repeats and phases; from then on the first ones come again."""
-    needed = 3 * (slot_size(1, **SIZES) + slot_size(2, **SIZES))
-    of = traffic(tmp_path, [said(n) for n in range(needed)])
+    of = traffic(tmp_path, pool_for(traffic(tmp_path, [])))
     seen: list[str] = []
     for repeat in range(3):
         for load in (ONE, TWO):
             for phase, count in (
-                ("warmup", warmup_count(of, load)),
+                ("warmup", warmup_count(of, load, repeat=0)),
                 ("measure", measured_count(of, load)),
                 ("fill", 5),
             ):
                 seen += [p.prompt for p in sent(of, load, count, repeat=repeat, phase=phase) if not p.history]
     assert len(set(seen)) == len(seen) > 60
     assert sent(of, ONE, 1, repeat=3, phase="warmup") == sent(of, ONE, 1, phase="warmup")
+
+
+@pytest.mark.parametrize("seconds", [None, 9.0])
+@pytest.mark.parametrize("mode", list(Mode))
+def test_nothing_that_goes_on_for_long_is_measured_elsewhere(
+    tmp_path: Path, mode: Mode, seconds: float | None
+) -> None:
+    """Warm-up and filler of any length, and what is measured by time, keep out of all that is measured."""
+    rate = mode is Mode.RATE
+    sized = replace(traffic(tmp_path, []), seconds_per_load=seconds)
+    of = replace(traffic(tmp_path, pool_for(sized, rate=rate)), seconds_per_load=seconds)
+    sent_by: dict[tuple[int, float, str], set[str]] = {}
+    for repeat in range(3):
+        for value in (1.0, 2.0):
+            load = Load(mode=mode, value=value)
+            planned = slot_of(value, of, rate=rate).measured
+            for phase, count in (
+                ("warmup", 500),
+                ("measure", planned if seconds is None else 500),
+                ("fill", 500),
+            ):
+                prompts = [
+                    p.prompt for p in sent(of, load, count, repeat=repeat, phase=phase) if not p.history
+                ]
+                sent_by[repeat, value, phase] = set(prompts)
+            assert len(sent_by[repeat, value, "measure"]) == planned >= value * (seconds or 0)
+    assert sum(map(len, sent_by.values())) == len(set().union(*sent_by.values()))
 
 
 def test_a_turn_has_its_recorded_history(tmp_path: Path) -> None:
@@ -83,10 +114,24 @@ def test_a_trace_is_replayed_from_its_begin(tmp_path: Path) -> None:
     """At each load and repeat; after its last request it goes on from the first."""
     of = traffic(tmp_path, [said(n, at_s=2.0 * n) for n in range(4)])
     for load, repeat in ((ONE, 0), (TWO, 2)):
-        warm = sent(of, load, warmup_count(of, load), repeat=repeat, phase="warmup")
+        warm = sent(of, load, warmup_count(of, load, repeat=0), repeat=repeat, phase="warmup")
         rest = sent(of, load, 5, repeat=repeat)
         begun = [plan for plan in (*warm, *rest) if not plan.history]
         assert [plan.prompt for plan in begun[:6]] == ["q0", "q1", "q2", "q3", "q0", "q1"]
+
+
+def test_a_long_warm_up_of_a_trace_does_not_run_ahead(tmp_path: Path) -> None:
+    """It sends the requests of the least one again; measured are those that follow."""
+    of = traffic(tmp_path, [said(n, at_s=2.0 * n) for n in range(40)])
+    prompts = {
+        phase: [plan.prompt for plan in sent(of, TWO, 5, phase=phase) if not plan.history]
+        for phase in ("warmup", "measure", "fill")
+    }
+    assert prompts == {
+        "warmup": ["q0", "q1", "q0", "q1", "q0"],
+        "measure": ["q2", "q3", "q4", "q5", "q6"],
+        "fill": ["q10", "q11", "q12", "q13", "q14"],
+    }
 
 
 @pytest.mark.parametrize("rate", [0.5, 4.0])
@@ -95,7 +140,7 @@ def test_a_traces_times_are_stretched_to_the_rate(tmp_path: Path, rate: float) -
     recorded_s = [10.0, 11.0, 11.0, 14.0, 18.0]  # a mean gap of 2, so that a round is 10
     of = replace(traffic(tmp_path, [said(n, at_s=t) for n, t in enumerate(recorded_s)]), arrival="trace")
     load = Load(mode=Mode.RATE, value=rate)
-    begin = warmup_count(of, load)
+    begin = warmup_count(of, load, repeat=0)
     for phase, place in (("warmup", 0), ("measure", begin)):
         drawn = list(islice(arrivals(of, load, repeat=1, phase=phase), 11))
         rounds = [n // 5 * 10.0 + recorded_s[n % 5] for n in range(place, place + 11)]

@@ -58,6 +58,7 @@ class Requests:
         self.least_taken = 0  # requests of the least warm-up
         self._model, self._traffic, self._load = model, traffic, load
         self._repeat, self._share = repeat, share
+        self._least = warmup_count(traffic, load, repeat=repeat)
         filler = math.ceil(AHEAD_FILL * load.value / share.of)
         self._ahead = {**AHEAD, "fill": min(AHEAD["fill"], filler)}
         self._drawn = {name: self._phase(name) for name in ("warmup", "measure", "fill")}
@@ -102,7 +103,7 @@ class Requests:
         if phase == "measure" and self._traffic.seconds_per_load is None:
             return first(measured_count(self._traffic, self._load), drawn)
         if phase == "warmup":
-            return itertools.chain(first(warmup_count(self._traffic, self._load), drawn), drawn)
+            return itertools.chain(first(self._least, drawn), drawn)
         return drawn
 
     def _phase(self, phase: str) -> Iterator[Due]:
@@ -111,7 +112,7 @@ class Requests:
         drawn = arrivals(self._traffic, self._load, repeat=self._repeat, phase=phase)
         times_s = drawn if rate else itertools.repeat(0.0)
         ramp_s = self._traffic.ramp_s if rate and phase == "warmup" else 0.0
-        left = warmup_count(self._traffic, self._load) if phase == "warmup" else 0
+        left = self._least if phase == "warmup" else 0
         conversations_and_times = zip(self._conversations(phase), times_s, strict=False)
         for number, (conversation, at_s) in enumerate(conversations_and_times):
             least, left = left > 0, left - len(conversation)

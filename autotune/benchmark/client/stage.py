@@ -67,7 +67,8 @@ class Stage:
         self.requests = Requests(model, traffic, load, repeat=repeat, share=self.share)
         self.requests.build(max(1, math.ceil(self.units)))
         timed = traffic.seconds_per_load is not None
-        totals = {"warmup": warmup_count(traffic, load), "measure": measured_count(traffic, load)}
+        least = warmup_count(traffic, load, repeat=repeat)
+        totals = {"warmup": least, "measure": measured_count(traffic, load)}
         self.tally = Tally(totals | ({"measure": None} if timed else {}))
         self._steadiness = Steadiness(self.units)
         self.meter = Meter()

@@ -197,7 +197,8 @@ class _VirtualRun:
 
 def _phases(traffic: Traffic, load: Load, repeat: int) -> Iterator[_Begin]:
     """The conversations of all phases."""
-    counts = {"warmup": warmup_count(traffic, load), "measure": measured_count(traffic, load), "fill": None}
+    least = warmup_count(traffic, load, repeat=repeat)
+    counts = {"warmup": least, "measure": measured_count(traffic, load), "fill": None}
     for phase, count in counts.items():
         drawn = conversations(traffic, load, repeat=repeat, phase=phase)
         wanted = drawn if count is None else first(count, drawn)
