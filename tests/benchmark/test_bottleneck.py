@@ -102,3 +102,11 @@ def test_of_several_processes_the_one_that_needed_most_counts() -> None:
     metrics = client_metrics([ONE], replace(offer(FOUR, 1.0), used=used))
     assert (metrics["client_cpu_fraction"], metrics["client_wait_fraction"]) == (0.5, 0.25)
     assert metrics["client_lag_ms_mean"] == pytest.approx(2)
+
+
+def test_the_shares_of_two_processes_are_not_added() -> None:
+    """One works and the other waits: neither wants more than 55 % of a core, and both together no 100 %."""
+    used = (Used(wall_s=2, cpu_s=1, wait_s=0.02), Used(wall_s=2, cpu_s=0.1, wait_s=1))
+    metrics = client_metrics([ONE], replace(offer(FOUR, 1.0), used=used))
+    assert (metrics["client_cpu_fraction"], metrics["client_wait_fraction"]) == (0.05, 0.5)
+    assert client_bound({**GOOD, **metrics, "load_achieved_fraction": 1.0}, FOUR) == []

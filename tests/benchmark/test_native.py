@@ -235,6 +235,29 @@ class TestNativeClient(BenchmarkContract):
         assert client.measure(asked).requests_completed == 3
 
 
+FAULTY = """
+import sys
+from autotune.benchmark.client.group import Group
+
+def build(model, share):
+    if share.rank:
+        raise LookupError("a defect of this one")
+    return None
+
+Group(2, "known", build)
+sys.stdin.read()
+"""
+
+
+def test_a_followers_own_defect_is_in_the_log() -> None:
+    """Its traceback goes to standard error, which is the client's log."""
+    ran = subprocess.run(
+        [sys.executable, "-c", FAULTY], cwd=ROOT, stdin=subprocess.PIPE, stderr=subprocess.PIPE, check=False
+    )
+    assert b"Traceback" in ran.stderr
+    assert b"LookupError: a defect of this one" in ran.stderr
+
+
 def _alone() -> subprocess.Popen[bytes]:
     """A client without its adapter."""
     return subprocess.Popen(

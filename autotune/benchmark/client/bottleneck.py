@@ -112,13 +112,11 @@ def client_bound(metrics: Mapping[str, float], load: Load) -> list[str]:
 
 
 def _processes(used: Sequence[Used]) -> dict[str, float]:
-    """Return the share of a core of the process that needed most, and the lags of all."""
-    spans = [each for each in used if each.wall_s > 0]
+    """Return the shares of a core of the process whose own sum is the greatest, and the lags of all."""
+    shares = [(each.cpu_s / each.wall_s, each.wait_s / each.wall_s) for each in used if each.wall_s > 0]
+    cpu, wait = max(shares, key=sum, default=(0.0, 0.0))
     lags_s = sorted(lag_s for each in used for lag_s in each.lags_s)
-    metrics = {
-        "client_cpu_fraction": max((each.cpu_s / each.wall_s for each in spans), default=0.0),
-        "client_wait_fraction": max((each.wait_s / each.wall_s for each in spans), default=0.0),
-    }
+    metrics = {"client_cpu_fraction": cpu, "client_wait_fraction": wait}
     if lags_s:
         metrics["client_lag_ms_mean"] = 1000 * math.fsum(lags_s) / len(lags_s)
         metrics["client_lag_ms_p99"] = 1000 * percentile(lags_s, 99)
