@@ -39,10 +39,10 @@ ONE = RequestRecord(
 )
 
 
-def offer(load: Load, window_s: float, used: Used | None = None, **more: float) -> Offer:
+def offer(load: Load, window_s: float, used: Used | None = None, *, paused_s: float = 0.0) -> Offer:
     """What was to be offered by one process."""
     used = used or Used(wall_s=window_s)
-    return Offer(load=load, window_s=window_s, used=(used,), **{"span_s": 0.0, "paused_s": 0.0, **more})
+    return Offer(load=load, window_s=window_s, used=(used,), paused_s=paused_s)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_an_open_loop_is_held_against_its_schedule() -> None:
         for n in range(10)
     ]
     records.append(replace(records[-1], phase="fill", begun_s=9.0, sent_s=9.0, ended_s=9.1))
-    metrics = client_metrics(records, offer(TEN, 2.8, span_s=0.9))
+    metrics = client_metrics(records, offer(TEN, 2.8))
     assert metrics["load_achieved"] == pytest.approx(9 / 1.8)
     assert metrics["load_achieved_fraction"] == pytest.approx(0.5)
     assert metrics["schedule_delay_ms_mean"] == pytest.approx(450)

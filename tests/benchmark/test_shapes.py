@@ -126,6 +126,7 @@ class TestShapes(BenchmarkFixtures):
         assert 0.3 < max(sent_s) <= 0.6
         assert min(r["sent_s"] for r in records if r["phase"] == "fill") > max(sent_s) - 0.05
         assert measured.requests_completed == len(sent_s) > 10
+        assert measured.metrics["load_achieved_fraction"] == pytest.approx(1, abs=0.3)
 
     def test_a_ramp_is_over_before_anything_is_measured(self, serve: Serve, ask: Ask) -> None:
         """Four workers begin over a second, a third of it apart."""

@@ -57,7 +57,6 @@ def _offer(load: Load, runs: Sequence[Run], window_s: float) -> Offer:
         load=load,
         window_s=window_s,
         used=tuple(run.used for run in runs),
-        span_s=max(run.span_s for run in runs),
         paused_s=sum(run.paused_s for run in runs),
     )
 
