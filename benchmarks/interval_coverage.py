@@ -194,7 +194,7 @@ def over_http(runs: int) -> list[str]:
 
 def _repeat(records: Sequence[RequestRecord], in_flight: int, number: int) -> Repeat:
     window_s = max(record.ended_s for record in records if record.phase == "measure")
-    metrics = summarize(records, window_s=window_s, cpu_s=0.0)
+    metrics = summarize(records, window_s=window_s)
     measurement = Measurement(
         load=Load(mode=Mode.CONCURRENCY, value=float(in_flight)),
         repeat=number,

@@ -57,7 +57,8 @@ class KnownTiming:
     def begin(self, path: str, body: bytes, transport: Any, received_s: float) -> None:
         """Answer one request: with a failure if it is its turn, else with a stream."""
         self.first_s = self.first_s or received_s
-        if _turn(next(self._requests), self.options.fail_every):
+        number = next(self._requests)
+        if number <= self.options.fail_first or _turn(number, self.options.fail_every):
             self.truth.append(None)
             self.refused.append(zlib.crc32(body))
             answer(transport, 500, {"error": {"message": "told to fail"}})
@@ -233,6 +234,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--tokens-per-chunk", type=int, default=1)
     parser.add_argument("--fail-every", type=int, default=0, help="every Nth request gets HTTP 500")
+    parser.add_argument("--fail-first", type=int, default=0, help="the first N requests get HTTP 500")
     parser.add_argument("--truncate-every", type=int, default=0, help="every Nth stream is cut in its middle")
     parser.add_argument("--no-usage", action="store_true")
     gc.disable()

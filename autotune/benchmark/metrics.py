@@ -54,7 +54,7 @@ class RequestRecord:
     begun_s: float = 0.0
 
 
-def summarize(records: Sequence[RequestRecord], *, window_s: float, cpu_s: float) -> dict[str, float]:
+def summarize(records: Sequence[RequestRecord], *, window_s: float) -> dict[str, float]:
     """Return the metrics of one repeat at one load; those without a single value are left out."""
     measured = [record for record in records if record.phase == "measure"]
     good = [record for record in measured if record.error is None]
@@ -64,7 +64,6 @@ def summarize(records: Sequence[RequestRecord], *, window_s: float, cpu_s: float
     }
     if window_s > 0:
         metrics |= _throughputs(records, window_s)
-        metrics["client_cpu_fraction"] = cpu_s / window_s
     for name, values in latencies_s(good).items():
         metrics |= {f"{name}_{key}": value * 1000 for key, value in statistics_of(values).items()}
     return metrics

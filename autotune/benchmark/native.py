@@ -204,10 +204,11 @@ def _measurement(request: MeasureRequest, out: Path) -> Measurement:
 
 
 def _notes(request: MeasureRequest, metrics: Mapping[str, float]) -> tuple[str, ...]:
+    """Return what is worth a note: alike in every repeat, so that a trial says it once a load."""
     if metrics.get("warmup_steady", 1.0):
         return ()
     return (
-        f"{request.load}: latency was not steady after {metrics['warmup_s']:.1f} s of warm-up "
+        f"{request.load}: latency was not steady when the warm-up had to end "
         f"(workload.warmup_max_s={request.traffic.warmup_max_s:g}); measured all the same",
     )
 

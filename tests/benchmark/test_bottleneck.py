@@ -39,10 +39,10 @@ ONE = RequestRecord(
 )
 
 
-def offer(load: Load, window_s: float, used: Used | None = None, **more: float) -> Offer:
+def offer(load: Load, window_s: float, used: Used | None = None, *, paused_s: float = 0.0) -> Offer:
     """What was to be offered by one process."""
     used = used or Used(wall_s=window_s)
-    return Offer(load=load, window_s=window_s, used=(used,), **{"span_s": 0.0, "paused_s": 0.0, **more})
+    return Offer(load=load, window_s=window_s, used=(used,), paused_s=paused_s)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_an_open_loop_is_held_against_its_schedule() -> None:
         for n in range(10)
     ]
     records.append(replace(records[-1], phase="fill", begun_s=9.0, sent_s=9.0, ended_s=9.1))
-    metrics = client_metrics(records, offer(TEN, 2.8, span_s=0.9))
+    metrics = client_metrics(records, offer(TEN, 2.8))
     assert metrics["load_achieved"] == pytest.approx(9 / 1.8)
     assert metrics["load_achieved_fraction"] == pytest.approx(0.5)
     assert metrics["schedule_delay_ms_mean"] == pytest.approx(450)
@@ -102,3 +102,11 @@ def test_of_several_processes_the_one_that_needed_most_counts() -> None:
     metrics = client_metrics([ONE], replace(offer(FOUR, 1.0), used=used))
     assert (metrics["client_cpu_fraction"], metrics["client_wait_fraction"]) == (0.5, 0.25)
     assert metrics["client_lag_ms_mean"] == pytest.approx(2)
+
+
+def test_the_shares_of_two_processes_are_not_added() -> None:
+    """One works and the other waits: neither wants more than 55 % of a core, and both together no 100 %."""
+    used = (Used(wall_s=2, cpu_s=1, wait_s=0.02), Used(wall_s=2, cpu_s=0.1, wait_s=1))
+    metrics = client_metrics([ONE], replace(offer(FOUR, 1.0), used=used))
+    assert (metrics["client_cpu_fraction"], metrics["client_wait_fraction"]) == (0.05, 0.5)
+    assert client_bound({**GOOD, **metrics, "load_achieved_fraction": 1.0}, FOUR) == []

@@ -34,7 +34,7 @@ FAILED = replace(ONE, index=2, chunks_s=(), ended_s=9.0, output_tokens=0, status
 
 def test_two_requests_by_hand() -> None:
     """ttft 100 and 300; tpot 300/2 and 200/4; itl 100, 200, 200; e2e 400 and 500; 8 and 38 tokens in 1 s."""
-    metrics = summarize([ONE, TWO], window_s=1.0, cpu_s=0.25)
+    metrics = summarize([ONE, TWO], window_s=1.0)
     assert {key: metrics[key] for key in metrics if key.endswith("_mean")} == pytest.approx(
         {"ttft_ms_mean": 200, "tpot_ms_mean": 100, "itl_ms_mean": 500 / 3, "e2e_ms_mean": 450}
     )
@@ -44,7 +44,6 @@ def test_two_requests_by_hand() -> None:
     assert metrics["total_tokens_per_s"] == pytest.approx(3 + 5 + 10 + 20)
     assert metrics["requests_per_s"] == metrics["goodput_requests_per_s"] == 2
     assert (metrics["requests_completed"], metrics["requests_failed"]) == (2, 0)
-    assert metrics["client_cpu_fraction"] == 0.25
 
 
 @pytest.mark.parametrize(
@@ -114,7 +113,7 @@ def test_throughput_counts_what_was_made_inside_the_window(
     record: RequestRecord, output: float, total: float, ended: float
 ) -> None:
     """A window of 1 s in which only this request and TWO (5 tokens, prompt 20) were answered."""
-    metrics = summarize([record, TWO], window_s=1.0, cpu_s=0.0)
+    metrics = summarize([record, TWO], window_s=1.0)
     assert metrics["output_tokens_per_s"] == pytest.approx(output + 5)
     assert metrics["total_tokens_per_s"] == pytest.approx(total + 25)
     assert metrics["requests_per_s"] == metrics["goodput_requests_per_s"] == pytest.approx(ended + 1)
@@ -147,7 +146,7 @@ def test_throughput_is_what_was_possible(tokens: int, rounds: int, in_step: bool
                     error=UNFINISHED if cut else None,
                 )
             )
-    metrics = summarize(records, window_s=window_s, cpu_s=0.0)
+    metrics = summarize(records, window_s=window_s)
     assert metrics["requests_per_s"] == pytest.approx(16 / period_s, rel=0.01)
     assert metrics["output_tokens_per_s"] == pytest.approx(16 * tokens / period_s, rel=0.01)
     # a prompt is over before its answer: where requests run in step, the window holds whole ones only
@@ -162,8 +161,8 @@ def test_requests_cut_off_at_the_end_count_what_they_had_made() -> None:
     cut = replace(ONE, phase="fill", error=UNFINISHED, sent_s=0.6, chunks_s=(0.7, 0.9), output_tokens=0)
     waiting = replace(cut, sent_s=0.9, chunks_s=())
     late = replace(waiting, sent_s=1.0001)
-    alone = summarize([ONE, TWO], window_s=1.0, cpu_s=0.0)
-    metrics = summarize([ONE, TWO, cut, waiting, late], window_s=1.0, cpu_s=0.0)
+    alone = summarize([ONE, TWO], window_s=1.0)
+    metrics = summarize([ONE, TWO, cut, waiting, late], window_s=1.0)
     chunks = 2 + 0.1 / (0.5 / 3) + 0.1 / 0.2
     assert metrics["output_tokens_per_s"] == pytest.approx(8 + chunks * 8 / 5)
     assert metrics["total_tokens_per_s"] == pytest.approx(38 + chunks * 8 / 5 + (1 + 0.1 / 0.2) * 15)
@@ -177,7 +176,7 @@ def test_requests_cut_off_at_the_end_count_what_they_had_made() -> None:
 def test_a_request_that_waits_long_counts_no_more_than_one_chunk() -> None:
     """Sent at B and silent until E, five times the mean ttft: one chunk of 8 / 5 tokens, one prompt of 15."""
     silent = replace(ONE, phase="fill", error=UNFINISHED, chunks_s=(), output_tokens=0)
-    metrics = summarize([ONE, TWO, silent], window_s=1.0, cpu_s=0.0)
+    metrics = summarize([ONE, TWO, silent], window_s=1.0)
     assert metrics["output_tokens_per_s"] == pytest.approx(8 + 8 / 5)
     assert metrics["total_tokens_per_s"] == pytest.approx(38 + 8 / 5 + 15)
 
@@ -186,8 +185,8 @@ def test_only_measured_requests_have_latencies() -> None:
     """Warm-up and filler that took long leave every latency as it was."""
     slow = replace(ONE, sent_s=-50.0)
     others = [replace(slow, phase="warmup"), replace(slow, phase="fill")]
-    alone = summarize([TWO], window_s=1.0, cpu_s=0.0)
-    together = summarize([*others, TWO], window_s=1.0, cpu_s=0.0)
+    alone = summarize([TWO], window_s=1.0)
+    together = summarize([*others, TWO], window_s=1.0)
     latencies = [name for name in alone if "_ms_" in name]
     assert len(latencies) == 20
     assert {name: together[name] for name in latencies} == {name: alone[name] for name in latencies}
@@ -197,8 +196,8 @@ def test_only_measured_requests_have_latencies() -> None:
 def test_failures_are_counted_and_measured_nowhere_else() -> None:
     """A failure changes `requests_failed` and nothing more, whatever it had brought."""
     truncated = replace(ONE, error="truncated", sent_s=-50.0)
-    without = summarize([ONE, TWO], window_s=1.0, cpu_s=0.0)
-    with_them = summarize([ONE, TWO, FAILED, truncated], window_s=1.0, cpu_s=0.0)
+    without = summarize([ONE, TWO], window_s=1.0)
+    with_them = summarize([ONE, TWO, FAILED, truncated], window_s=1.0)
     assert with_them == {**without, "requests_failed": 2}
 
 
@@ -215,6 +214,6 @@ def test_errors_are_counted_by_kind_among_the_measured() -> None:
 def test_what_has_no_value_is_left_out() -> None:
     """One token has no tpot and no gap; without a success there are no latencies, and no window no rates."""
     single = replace(ONE, chunks_s=(0.1,), output_tokens=1)
-    names = summarize([single], window_s=1.0, cpu_s=0.0)
+    names = summarize([single], window_s=1.0)
     assert not [name for name in names if name.startswith(("tpot", "itl"))]
-    assert summarize([FAILED], window_s=0.0, cpu_s=0.0) == {"requests_completed": 0, "requests_failed": 1}
+    assert summarize([FAILED], window_s=0.0) == {"requests_completed": 0, "requests_failed": 1}

@@ -103,6 +103,48 @@ class TestNativeClient(BenchmarkContract):
         assert failed.value.kind == "all_requests_failed"
         assert "told to fail" in failed.value.evidence
 
+    @pytest.mark.parametrize(
+        ("load", "warmup_requests", "fails"), [(1, 1, 1), (1, 1, 2), (8, 1, 7), (8, 1, 1)]
+    )
+    def test_a_failure_or_two_are_no_broken_engine(
+        self, client: Benchmark, serve: Serve, ask: Ask, load: int, warmup_requests: int, fails: int
+    ) -> None:
+        """The warm-up goes on, and nothing is measured before one of its requests is answered."""
+        url = serve("--ttft-ms", "200", "--itl-ms", "2", "--fail-first", str(fails))
+        measured = client.measure(ask(url, value=load, warmup_requests=warmup_requests, min_requests=8))
+        failed = [record for record in _raw(measured) if record["error"] == "http_500"]
+        assert len(failed) == fails
+        assert {record["phase"] for record in failed} == {"warmup"}
+        assert measured.requests_failed == 0
+        assert measured.requests_completed == max(8, 3 * load)
+
+    def test_a_failure_beside_seven_in_flight_is_no_broken_engine(
+        self, client: Benchmark, serve: Serve, ask: Ask
+    ) -> None:
+        """The least warm-up is one request, and the others are measured at once."""
+        url = serve("--ttft-ms", "200", "--itl-ms", "2", "--fail-first", "1")
+        measured = client.measure(ask(url, value=8, warmup_requests=0))
+        assert [record["error"] for record in _raw(measured)].count("http_500") == 1
+        assert measured.requests_completed + measured.requests_failed == 24
+
+    @pytest.mark.parametrize(
+        ("mode", "load", "expected"),
+        [(Mode.CONCURRENCY, 1, 3), (Mode.CONCURRENCY, 2, 3), (Mode.CONCURRENCY, 8, 8), (Mode.RATE, 20, 20)],
+    )
+    def test_an_engine_that_fails_everything_is_told_by_its_warm_up(
+        self, client: Benchmark, serve: Serve, ask: Ask, mode: Mode, load: int, expected: int
+    ) -> None:
+        """Three failures at the least, one for each unit of load, and none of the measured requests is sent."""
+        url = serve(*QUICK, "--fail-first", "1000000")
+        told: list[Progress] = []
+        asked = ask(url, mode=mode, value=load, seconds_per_load=300, progress=told.append)
+        with pytest.raises(TrialError, match=r"all \d+ warm-up requests failed") as failed:
+            client.measure(asked)
+        assert failed.value.kind == "all_requests_failed"
+        assert {report.phase for report in told} == {"warmup"}
+        assert told[-1].requests_failed == pytest.approx(expected, abs=1)
+        assert told[-1].requests_failed >= expected
+
     def test_only_its_raw_file_is_left(self, client: Benchmark, serve: Serve, ask: Ask) -> None:
         """What it was told and what it summed up is in the measurement."""
         measured = client.measure(ask(serve(*QUICK)))
@@ -233,6 +275,29 @@ class TestNativeClient(BenchmarkContract):
         os.kill(waiting, signal.SIGKILL)
         until(lambda: waiting not in children())
         assert client.measure(asked).requests_completed == 3
+
+
+FAULTY = """
+import sys
+from autotune.benchmark.client.group import Group
+
+def build(model, share):
+    if share.rank:
+        raise LookupError("a defect of this one")
+    return None
+
+Group(2, "known", build)
+sys.stdin.read()
+"""
+
+
+def test_a_followers_own_defect_is_in_the_log() -> None:
+    """Its traceback goes to standard error, which is the client's log."""
+    ran = subprocess.run(
+        [sys.executable, "-c", FAULTY], cwd=ROOT, stdin=subprocess.PIPE, stderr=subprocess.PIPE, check=False
+    )
+    assert b"Traceback" in ran.stderr
+    assert b"LookupError: a defect of this one" in ran.stderr
 
 
 def _alone() -> subprocess.Popen[bytes]:

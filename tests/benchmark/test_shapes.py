@@ -6,6 +6,7 @@ import json
 import os
 import signal
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,7 @@ class TestShapes(BenchmarkFixtures):
         assert 0.3 < max(sent_s) <= 0.6
         assert min(r["sent_s"] for r in records if r["phase"] == "fill") > max(sent_s) - 0.05
         assert measured.requests_completed == len(sent_s) > 10
+        assert measured.metrics["load_achieved_fraction"] == pytest.approx(1, abs=0.3)
 
     def test_a_ramp_is_over_before_anything_is_measured(self, serve: Serve, ask: Ask) -> None:
         """Four workers begin over a second, a third of it apart."""
@@ -150,14 +152,16 @@ class TestShapes(BenchmarkFixtures):
     def test_an_unsteady_engine_is_measured_and_noted(self, serve: Serve, ask: Ask) -> None:
         """An open loop that begins with less time than two batches need is never seen to be steady."""
         url = serve("--ttft-ms", "600", "--itl-ms", "1")
-        measured = NativeClient().measure(
-            ask(url, value=2, warmup_requests=1, warmup_max_s=0.5, min_requests=4)
-        )
+        asked = ask(url, value=2, warmup_requests=1, warmup_max_s=0.5, min_requests=4)
+        measured = NativeClient().measure(asked)
         assert measured.metrics["warmup_steady"] == 0
         assert measured.requests_completed == 6
         [note] = measured.notes
-        assert "concurrency 2: latency was not steady after" in note
+        assert "concurrency 2: latency was not steady when" in note
         assert "workload.warmup_max_s=0.5" in note
+        again = NativeClient().measure(replace(asked, repeat=2))
+        assert again.metrics["warmup_s"] != measured.metrics["warmup_s"]
+        assert again.notes == measured.notes  # equal ones are one note of the trial
 
     def test_without_a_bound_nothing_is_said_about_steadiness(self, serve: Serve, ask: Ask) -> None:
         """The least warm-up was all that was asked for."""

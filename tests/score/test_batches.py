@@ -89,7 +89,7 @@ def test_parts_of_the_window_hold_what_was_made_in_them(in_flight: float | None)
     records = [*(after(n) for n in range(9)), *failed, replace(after(2), phase="fill")]
     window_s = max(record.ended_s for record in records if record.phase == "measure")
     found = cut(records, in_flight)
-    metrics = summarize(records, window_s=window_s, cpu_s=0)
+    metrics = summarize(records, window_s=window_s)
     for name, parts in found.rates.items():
         assert sum(took_s for _, took_s in parts) == pytest.approx(window_s)
         assert sum(amount for amount, _ in parts) / window_s == pytest.approx(metrics[name])
@@ -112,7 +112,7 @@ def test_parts_count_what_was_cut_off_as_the_metrics_do() -> None:
         detail="",
     )
     records = [*(after(n) for n in range(8)), cut_off]
-    metrics = summarize(records, window_s=8.0, cpu_s=0)
+    metrics = summarize(records, window_s=8.0)
     parts = cut(records, None).rates["output_tokens_per_s"]
     assert sum(amount for amount, _ in parts) / 8 == pytest.approx(metrics["output_tokens_per_s"])
 

@@ -33,14 +33,12 @@ ACHIEVED_FRACTION = 0.95
 class Offer:
     """What was to be offered over `window_s`, and what the processes used for it.
 
-    `span_s` is the schedule's time from the first to the last measured arrival; `paused_s` are worker seconds
-    without a request on purpose.
+    `paused_s` are worker seconds without a request on purpose.
     """
 
     load: Load
     window_s: float
     used: tuple[Used, ...]
-    span_s: float
     paused_s: float
 
 
@@ -66,12 +64,23 @@ def client_metrics(records: Sequence[RequestRecord], offer: Offer) -> dict[str, 
         if asked > 0:
             metrics["load_achieved_fraction"] = metrics["in_flight_mean"] / asked
         return metrics
-    begun_s = sorted(r.begun_s for r in records if r.phase == "measure" and r.scheduled_s is not None)
-    if len(begun_s) > 1 and begun_s[-1] > begun_s[0]:
-        span_s = begun_s[-1] - begun_s[0]
-        metrics["load_achieved"] = (len(begun_s) - 1) / span_s
-        metrics["load_achieved_fraction"] = offer.span_s / span_s
-    return metrics
+    return metrics | _arrivals(records)
+
+
+def _arrivals(records: Sequence[RequestRecord]) -> dict[str, float]:
+    """Return how an open loop's measured requests came, held against their own schedule."""
+    measured = [
+        (r.scheduled_s, r.begun_s) for r in records if r.phase == "measure" and r.scheduled_s is not None
+    ]
+    begun_s = [begun_s for _, begun_s in measured]
+    due_s = [due_s for due_s, _ in measured]
+    if len(measured) < 2 or max(begun_s) <= min(begun_s):
+        return {}
+    span_s = max(begun_s) - min(begun_s)
+    return {
+        "load_achieved": (len(measured) - 1) / span_s,
+        "load_achieved_fraction": (max(due_s) - min(due_s)) / span_s,
+    }
 
 
 def client_bound(metrics: Mapping[str, float], load: Load) -> list[str]:
@@ -112,13 +121,11 @@ def client_bound(metrics: Mapping[str, float], load: Load) -> list[str]:
 
 
 def _processes(used: Sequence[Used]) -> dict[str, float]:
-    """Return the share of a core of the process that needed most, and the lags of all."""
-    spans = [each for each in used if each.wall_s > 0]
+    """Return the shares of a core of the process whose own sum is the greatest, and the lags of all."""
+    shares = [(each.cpu_s / each.wall_s, each.wait_s / each.wall_s) for each in used if each.wall_s > 0]
+    cpu, wait = max(shares, key=sum, default=(0.0, 0.0))
     lags_s = sorted(lag_s for each in used for lag_s in each.lags_s)
-    metrics = {
-        "client_cpu_fraction": max((each.cpu_s / each.wall_s for each in spans), default=0.0),
-        "client_wait_fraction": max((each.wait_s / each.wall_s for each in spans), default=0.0),
-    }
+    metrics = {"client_cpu_fraction": cpu, "client_wait_fraction": wait}
     if lags_s:
         metrics["client_lag_ms_mean"] = 1000 * math.fsum(lags_s) / len(lags_s)
         metrics["client_lag_ms_p99"] = 1000 * percentile(lags_s, 99)

@@ -12,6 +12,7 @@ import asyncio
 import os
 import socket
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
@@ -52,7 +53,6 @@ class Group:
             theirs.close()
             self._sockets.append(ours)
             return
-        code = 1
         try:
             for other in (ours, *self._sockets):
                 other.close()
@@ -61,10 +61,11 @@ class Group:
                 os.dup2(nothing, standard)
             run = self._build(self._model, share)
             uvloop.run(_follow(theirs, run, self._model, lambda model: self._build(model, share)))
-            code = 0
+            os._exit(0)  # nothing of the leader's is to be run here
         finally:
+            traceback.print_exc()  # to the client's log: nobody else will say why
             sys.stderr.flush()
-            os._exit(code)  # nothing of the leader's is to be run here
+            os._exit(1)
 
     async def offer(self, url: str, model: str, report: Report) -> list[Part]:
         """Offer the load with all processes and return what each measured.

@@ -16,7 +16,10 @@ from autotune.records import Load, Mode, Traffic
 
 AHEAD = {"measure": 4096, "fill": 2048}
 """Conversations of a phase whose bodies are made before they are due, at the most."""
-AHEAD_FILL = 2  # filler for each unit of load, and in an open loop each second's, that is made so
+AHEAD_BYTES = {"warmup": 16 << 20, "measure": 32 << 20, "fill": 16 << 20}
+"""Of a phase's bodies that are made before they are due, in one process; the others are made when sent."""
+AHEAD_FILL = 2  # filler for each unit of load, and in an open loop each second's, that are made so
+FAST_TOKEN_S = 0.002  # an engine that takes less for a token gets some bodies that are made when sent
 
 Ready = tuple[RequestPlan, bytes]
 """A request and its body."""
@@ -49,18 +52,23 @@ class Due:
         """Return the requests, the next one last."""
         return list(reversed(self.turns))
 
+    @property
+    def body_bytes(self) -> int:
+        """The size of all its bodies."""
+        return sum(len(body) for _, body in self.turns)
+
 
 class Requests:
     """What one process sends. Whatever the number of processes, together they send the same."""
 
     def __init__(self, model: str, traffic: Traffic, load: Load, *, repeat: int, share: Share) -> None:
-        self.span_s = 0.0  # from the first to the last measured arrival, over all processes, once it is drawn
+        self.span_s = 0.0  # from the first to the last measured arrival that is drawn, over all processes
+        self.ahead_bytes = dict.fromkeys(AHEAD_BYTES, 0)  # of bodies that are made and not taken
         self.least_taken = 0  # requests of the least warm-up
         self._model, self._traffic, self._load = model, traffic, load
         self._repeat, self._share = repeat, share
         self._least = warmup_count(traffic, load, repeat=repeat)
-        filler = math.ceil(AHEAD_FILL * load.value / share.of)
-        self._ahead = {**AHEAD, "fill": min(AHEAD["fill"], filler)}
+        self._ahead = {name: min(most, self._likely(name)) for name, most in AHEAD.items()}
         self._drawn = {name: self._phase(name) for name in ("warmup", "measure", "fill")}
         self._built: dict[str, deque[Due]] = {name: deque() for name in self._drawn}
 
@@ -74,28 +82,57 @@ class Requests:
     def take(self, phase: str) -> Due | None:
         """Return the next conversation of a phase; None after the last. Only the measured ones can end."""
         built = self._built[phase]
-        due = built.popleft() if built else next(self._drawn[phase], None)
+        if not built:
+            self._make(phase)
+        due = built.popleft() if built else None
+        if due is not None:
+            self.ahead_bytes[phase] -= due.body_bytes
         if due is not None and due.least:
             self.least_taken += len(due.turns)
         return due
 
     def build(self, count: int) -> None:
         """Make the first bodies of the warm-up: what is sent at once."""
-        self._built["warmup"].extend(itertools.islice(self._drawn["warmup"], count))
+        for _ in range(count):
+            self._make("warmup")
 
     async def build_ahead(self) -> None:
         """Make the others, one at a time, so that no answer waits for more than one."""
-        while not self.warm() and self._built["warmup"][-1].least:
+        while not self.warm() and self._built["warmup"][-1].least and self._has_room("warmup"):
             self.build(1)
             await asyncio.sleep(0)
-        for phase in ("measure", "fill"):
-            built = self._built[phase]
-            while len(built) < self._ahead[phase]:
-                drawn = next(self._drawn[phase], None)
-                if drawn is None:
+        for phase, most in self._ahead.items():
+            while len(self._built[phase]) < most and self._has_room(phase):
+                if not self._make(phase):
                     break
-                built.append(drawn)
                 await asyncio.sleep(0)
+
+    def _make(self, phase: str) -> bool:
+        """Make the bodies of the next conversation; whether there is one."""
+        due = next(self._drawn[phase], None)
+        if due is None:
+            return False
+        self._built[phase].append(due)
+        self.ahead_bytes[phase] += due.body_bytes
+        return True
+
+    def _has_room(self, phase: str) -> bool:
+        """Whether more is to be made ahead: few enough bytes are, and the last is not after the end."""
+        built, seconds = self._built[phase], self._traffic.seconds_per_load
+        if phase == "measure" and seconds is not None and built and built[-1].at_s >= seconds:
+            return False
+        return self.ahead_bytes[phase] < AHEAD_BYTES[phase]
+
+    def _likely(self, phase: str) -> int:
+        """Return how many conversations of a phase this process may need; a schedule says it itself."""
+        units = self._load.value / self._share.of
+        if phase == "fill":
+            return math.ceil(AHEAD_FILL * units)
+        seconds = self._traffic.seconds_per_load
+        if seconds is None or self._load.mode is Mode.RATE:
+            return AHEAD[phase]
+        answer_s = FAST_TOKEN_S * max(1, self._traffic.output_tokens)
+        return math.ceil(units) * (1 + math.ceil(seconds / answer_s))
 
     def _conversations(self, phase: str) -> Iterator[tuple[RequestPlan, ...]]:
         """Yield those of all processes; where the count is bounded, the last one is cut if need be."""

@@ -38,7 +38,7 @@ def write_results(out: str, load: Load, parts: Sequence[Part]) -> None:
     window_s = max(run.end_s for run in runs) - min(run.begin_s for run in runs)
     aborted = any(run.aborted for run in runs)
     first = next((r for r in records if r.error not in {None, UNFINISHED}), None)
-    metrics = {"load": load.value, **summarize(records, window_s=window_s, cpu_s=0.0)}
+    metrics = {"load": load.value, **summarize(records, window_s=window_s)}
     metrics |= client_metrics(records, _offer(load, runs, window_s)) | _warmup(runs)
     summary = {
         "metrics": metrics,
@@ -57,7 +57,6 @@ def _offer(load: Load, runs: Sequence[Run], window_s: float) -> Offer:
         load=load,
         window_s=window_s,
         used=tuple(run.used for run in runs),
-        span_s=max(run.span_s for run in runs),
         paused_s=sum(run.paused_s for run in runs),
     )
 

@@ -30,8 +30,8 @@ Report = Callable[[State], None]
 class Run:
     """Everything that one process sent, and its window in `perf_counter` seconds.
 
-    `span_s` is what the schedule had between the first and the last measured arrival. `steady` is None where
-    nothing was to be waited for. `paused_s` are worker seconds without a request, on purpose.
+    `steady` is None where nothing was to be waited for. `paused_s` are worker seconds without a request, on
+    purpose.
     """
 
     sent: tuple[Sent, ...]
@@ -41,7 +41,6 @@ class Run:
     aborted: bool
     steady: bool | None
     warmup_s: float
-    span_s: float
     paused_s: float
 
 
@@ -91,7 +90,6 @@ class LoadRun(Stage):
             aborted=self.aborted,
             steady=self.steady,
             warmup_s=begin_s - self.began_s,
-            span_s=self.requests.span_s,
             paused_s=self.paused_s,
         )
 

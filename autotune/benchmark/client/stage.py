@@ -17,6 +17,8 @@ from autotune.benchmark.traffic import measured_count, warmup_count
 from autotune.records import Load, Mode, Traffic
 
 TICK_S = 0.001  # uvloop's timers have whole milliseconds, rounded: they can fire early
+FAILED_LEAST = 3  # warm-up requests: one or two failures do not make a broken engine
+OTHERS_S = 1.0  # so long a warm-up that has failed goes on, for the other processes to say the same
 LOOK_S = 0.02  # how often a wait looks whether it is still wanted
 
 
@@ -41,7 +43,7 @@ class Decisions:
         self._stage.end(aborted=False)
 
     def failed(self) -> None:
-        """All of the least warm-up has failed."""
+        """So many requests of the warm-up have failed that nothing more is expected of the engine."""
         self._stage.end(aborted=True)
 
 
@@ -75,6 +77,7 @@ class Stage:
         self.pool: Pool
         self._measured_all = False  # every measured request has been sent
         self._told: set[str] = set()
+        self._failed_s = math.inf  # when the warm-up had failed
         self.steady: bool | None = None
         self.began_s = self.paused_s = 0.0
         self.over = asyncio.Event()
@@ -98,8 +101,13 @@ class Stage:
         return due
 
     def may_begin(self, now_s: float) -> bool:
-        """Whether the warm-up may end: the least of it is sent, the ramp over, the latency steady enough."""
+        """Whether the warm-up may end: the least of it is sent, the ramp over, the latency steady enough.
+
+        Where only failures have come, it goes on until something is answered or enough has failed.
+        """
         if not self.decisions.leads or self.begin_s != math.inf or not self.requests.warm():
+            return False
+        if self.tally.unanswered() and now_s < self._failed_s + OTHERS_S:
             return False
         taken_s = now_s - self.began_s
         if taken_s < self.traffic.ramp_s:
@@ -128,15 +136,20 @@ class Stage:
         def ended(exchange: Exchange) -> None:
             if self.over.is_set():
                 return
-            good = self.tally.ended(sent)
+            good = self.tally.ended(place)
             if sent.phase == "warmup":
                 self._steadiness.add(place, exchange.ended_s - exchange.sent_s if good else None)
-                if self.requests.warm() and self.tally.all_failed(self.requests.least_taken):
-                    self._decide("failed", self.decisions.failed)
+                self._check_failed(place)
             then(exchange, good)  # first: another one of the conversation may be sent
             self._check_done()
 
         self.pool.carry(body, sent.exchange, ended)
+
+    def _check_failed(self, place: int) -> None:
+        least = max(FAILED_LEAST, self.requests.least_taken, self.units)
+        if self.requests.warm() and self.tally.all_failed(least, place):
+            self._failed_s = min(self._failed_s, perf_counter())
+            self._decide("failed", self.decisions.failed)
 
     def _check_done(self) -> None:
         if self._measured_all and not self.tally.unended("measure"):

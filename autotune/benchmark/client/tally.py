@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -44,16 +45,22 @@ class Tally:
         self._begun = {"warmup": 0, "measure": 0, "fill": 0}
         self._ok = dict(self._begun)
         self._failed = dict(self._begun)
+        self._warming: set[int] = set()  # the places of warm-up requests on their way
         self._received = 0  # by the exchanges that have ended
 
     def note(self, sent: Sent) -> int:
         """Count a request that is sent, and return its place in the order."""
         self.sent.append(sent)
         self._begun[sent.phase] += 1
-        return len(self.sent) - 1
+        place = len(self.sent) - 1
+        if sent.phase == "warmup":
+            self._warming.add(place)
+        return place
 
-    def ended(self, sent: Sent) -> bool:
-        """Count a request that has ended; whether it was answered."""
+    def ended(self, place: int) -> bool:
+        """Count the request at this place, which has ended; whether it was answered."""
+        sent = self.sent[place]
+        self._warming.discard(place)
         exchange = sent.exchange
         good = exchange.error is None and exchange.status == OK
         (self._ok if good else self._failed)[sent.phase] += 1
@@ -68,9 +75,17 @@ class Tally:
         """Return how many requests of a phase are on their way."""
         return self._begun[phase] - self._ok[phase] - self._failed[phase]
 
-    def all_failed(self, least: int) -> bool:
-        """Whether so many warm-up requests have failed, and none was answered."""
-        return not self._ok["warmup"] and self._failed["warmup"] >= least
+    def unanswered(self) -> bool:
+        """Whether warm-up requests have failed and nothing was answered yet."""
+        return bool(self._failed["warmup"]) and not any(self._ok.values())
+
+    def all_failed(self, least: float, place: int) -> bool:
+        """Whether so many warm-up requests have failed, and nothing was or can still be answered.
+
+        What can is a request of the warm-up that was sent before the last that failed, the one at `place`.
+        """
+        enough = self.unanswered() and self._failed["warmup"] >= least
+        return enough and place < min(self._warming, default=math.inf)
 
     def state(self, phase: str, in_flight: Iterable[Exchange]) -> State:
         """Return how far this is; what is in flight is counted here, not as chunks come."""

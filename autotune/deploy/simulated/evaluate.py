@@ -55,7 +55,7 @@ class _Begin:
 def evaluate(
     argv: Sequence[str], specification: Mapping[str, Any], traffic: Traffic, load: Load, *, repeat: int = 0
 ) -> dict[str, float]:
-    """Return the metrics of one repeat at one load, without `client_cpu_fraction`.
+    """Return the metrics of one repeat at one load, without those of a client.
 
     Raises: UsageError or EngineRefusal where the engine would not start.
     """
@@ -64,8 +64,7 @@ def evaluate(
     begin_s = min(item.at_s for item in sent if item.phase == "measure")
     end_s = max(item.chunks_s[-1] for item in sent if item.phase == "measure")
     records = [_record(item, begin_s) for item in sent]
-    metrics = summarize(records, window_s=end_s - begin_s, cpu_s=0.0)
-    del metrics["client_cpu_fraction"]
+    metrics = summarize(records, window_s=end_s - begin_s)
     return {"load": load.value, "duration_s": end_s - begin_s, **metrics}
 
 
