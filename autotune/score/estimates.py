@@ -17,12 +17,15 @@ There are two views of the noise. x_r is the value of repeat r of R, s their sta
   requests, so their sums are compared and not their means (ratio estimator). For a percentile p the ranks
   between which it lies (`distributions.rank_bounds`) are those of n / D requests: D, at least 1, is by how
   much the share of requests below p (for p95 and p99: p90, of which more can be seen) varies from batch to
-  batch more than that of independent ones would. What lies beyond the slowest request cannot be seen: for
-  p99 it takes 368 independent ones.
+  batch more than that of independent ones would; above 1.5 it is taken for more than chance and multiplied by
+  (t_(R(B-1)) / 1.96)² because few batches do not know it well. What lies beyond the slowest request cannot be
+  seen: for p99 it takes 368 independent ones.
 
-Within is narrower, and right only where repeats differ no more than batches. So it is stated where
-s² / R is at most its own variance, and what is between the repeats else: where they differ by no more than
-chance nearly all intervals are near to the narrow one, where they differ by more nearly all are the wide one.
+Within is narrower, and right only where repeats differ no more than batches. So it is stated where s² / R is
+at most R / (R - 1) times its own variance (half of it for two repeats), and what is between the repeats else.
+Where repeats differ by no more than chance most intervals are the narrow one, where they differ by more most
+are the wide one. For a percentile what is between them takes at least 1.5 requests beyond it, such as 150 for
+p99.
 `benchmarks/interval_coverage.py` measures how often the truth is inside. With one repeat only the view within
 is left, which knows nothing of what differs from one repeat to the next; with neither there is no interval.
 All repeats are of one engine that was started once: what another start would change is in no interval.
@@ -45,10 +48,9 @@ from autotune.score.distributions import rank_bounds, student_t
 from autotune.score.pooled import Pooled
 
 CONFIDENCE = 0.95
-ALIKE, ALIKE_PAIR = (
-    1.25,
-    0.5,
-)  # times the variance within, up to which three repeats and more, or two, are alike
+ALIKE_PAIR = 0.5  # times the variance within, up to which two repeats are alike
+BEYOND = 1.5  # requests that must lie beyond a percentile
+DEPENDENT = 1.5  # times the variance of independent requests, up to which it may be by chance
 COUNTS = {"requests_completed", "requests_failed"}  # of all repeats together
 SEEN = 0.9  # beyond this percentile too few requests lie to see how they depend on each other
 
@@ -144,7 +146,7 @@ def _chosen(outer: Interval | None, within: Interval | None, repeats: int) -> In
     """What is within the repeats where they differ by hardly more, else what is between them."""
     if outer is None or within is None:
         return outer or within
-    most = ALIKE if repeats > 2 else ALIKE_PAIR
+    most = repeats / (repeats - 1) if repeats > 2 else ALIKE_PAIR
     return within if _variance(outer) <= most * _variance(within) else outer
 
 
@@ -187,15 +189,21 @@ def _of_latency(
 def _between_percentiles(pooled: Pooled, share: float, values: Sequence[float]) -> Interval | None:
     """By the repeats alone: their logarithms, because the slowest of a few requests are skewed.
 
-    Around rank (n + 1) p of all n requests: interpolated percentiles are too low for the slowest of few.
+    Around rank (n + 1) p of all n requests: interpolated percentiles are too low for the slowest of few. And
+    near the slowest request values do not get surer by √R, but as the requests beyond them get more.
     """
+    if pooled.count * (1 - share) < BEYOND - 1e-9:
+        return None
     middle = pooled.at_rank((pooled.count + 1) * share)
     if middle <= 0 or min(values) <= 0:
         return between(middle, values)
     found = between(math.log(middle), [math.log(value) for value in values])
     if found is None:
         return None
-    return Interval(low=math.exp(found.low), high=math.exp(found.high), freedom=found.freedom)
+    beyond = pooled.count * (1 - share)
+    slower = math.sqrt((beyond + len(values)) / (beyond + 1))
+    factor = math.exp(found.half_width * slower)
+    return Interval(low=middle / factor, high=middle * factor, freedom=found.freedom)
 
 
 def _of_percentile(cells: Cells, pooled: Pooled, share: float) -> Interval | None:
@@ -208,13 +216,20 @@ def _of_percentile(cells: Cells, pooled: Pooled, share: float) -> Interval | Non
         return None
     at = math.fsum(number for batches in below for number, _ in batches) / pooled.count
     alone = at * (1 - at) / pooled.count
-    dependence = max(1.0, spread[0] / alone) if alone > 0 else 1.0
-    worth = pooled.count / dependence
+    worth = pooled.count / _dependence(spread[0] / alone if alone > 0 else 1.0, spread[1])
     ranks = rank_bounds(share, worth, CONFIDENCE)
     if ranks is None:
         return None
     low, high = (pooled.at_rank(rank / (worth + 1) * (pooled.count + 1)) for rank in ranks)
     return Interval(low=low, high=high)
+
+
+def _dependence(seen: float, freedom: float) -> float:
+    """How many requests are worth one that is independent; what few batches show of it is itself not sure."""
+    if seen <= DEPENDENT:
+        return max(1.0, seen)
+    quantile = (1 + CONFIDENCE) / 2
+    return seen * (student_t(quantile, freedom) / student_t(quantile, None)) ** 2
 
 
 def _ratio_variance(parts: Sequence[Sequence[tuple[float, float]]]) -> tuple[float, float] | None:
