@@ -12,7 +12,6 @@ import pytest
 from docker import DockerClient
 
 from autotune.deploy.docker.deployer import DockerDeployer
-from autotune.deploy.docker.left import labelled
 from autotune.deploy.protocol import Order
 from autotune.errors import TrialError
 from autotune.gpus.remains import Remains
@@ -24,6 +23,7 @@ from tests.standins.dockerd import Dockerd
 
 CREATE, START, STOP, REMOVE = "POST .*/create", "POST .*/start", "POST .*/stop", "DELETE "
 ABOUT_CONTAINERS = "(POST|DELETE) .*/containers/"
+TIMEOUT_S = 3  # a disk that others use as well makes a daemon slow
 ENDS_WELL = """
 import signal, sys
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(print("ended well")))
@@ -49,10 +49,12 @@ def told() -> Told:
 
 @pytest.fixture
 def order(proxy: DockerProxy, told: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Order:
-    """The stand-in on one GPU; the daemon has a second for an answer."""
+    """The stand-in on one GPU; the daemon has `TIMEOUT_S` for an answer."""
     assert proxy.host
     monkeypatch.chdir(tmp_path)
-    case = case_of([*WORDS, "parallel=tp1", "deploy.daemon_timeout_s=1"], tmp_path / "sweep" / "trial-0")
+    case = case_of(
+        [*WORDS, "parallel=tp1", f"deploy.daemon_timeout_s={TIMEOUT_S}"], tmp_path / "sweep" / "trial-0"
+    )
     return replace(case.order, tell=told.lines.append, left=told.left.append)
 
 
@@ -137,12 +139,10 @@ def test_a_container_that_is_made_late(
     ("fault", "step"),
     [
         (Fault.HELD, STOP),
-        (Fault.SWALLOWED, STOP),
-        (Fault.HELD, REMOVE),
         (Fault.REFUSED, REMOVE),
         (Fault.HELD, ABOUT_CONTAINERS),
     ],
-    ids=["stop", "stop's answer", "removal", "removal refused", "everything"],
+    ids=["stop", "removal refused", "everything"],
 )
 def test_an_engine_that_is_not_ended(
     fault: Fault, step: str, order: Order, proxy: DockerProxy, client: DockerClient, told: Told
@@ -176,22 +176,6 @@ def test_an_engine_that_is_not_ended(
     assert log.read_text() == "begun\nended well\n"
 
 
-def test_it_is_found_by_its_label_when_nobody_waits_any_more(
-    order: Order, proxy: DockerProxy, client: DockerClient
-) -> None:
-    """A later clean-up ends it, once the daemon answers."""
-    server = DockerDeployer().start(order)
-    try:
-        server.ready()
-        rule = proxy.rule(Fault.HELD, ABOUT_CONTAINERS)
-        server.stop()
-        assert [container.trial for container in labelled()] == [order.folder]
-        rule.end()
-        until(lambda: names(client) == [])
-    finally:
-        server.stop()
-
-
 def test_a_hanging_daemon_is_no_death(order: Order, dockerd: Dockerd) -> None:
     """An engine serves on while the daemon answers nobody."""
     server = DockerDeployer().start(order)
@@ -210,7 +194,7 @@ def test_a_hanging_daemon_is_no_death(order: Order, dockerd: Dockerd) -> None:
 
 def test_an_engine_may_be_silent_for_longer_than_the_daemon(order: Order) -> None:
     """That no log comes is no answer that does not come."""
-    late = "import time; time.sleep(2.5); print('late', flush=True); time.sleep(60)"
+    late = "import time; time.sleep(4); print('late', flush=True); time.sleep(60)"
     server = DockerDeployer().start(
         replace(order, plan=replace(order.plan, argv=(sys.executable, "-c", late)))
     )

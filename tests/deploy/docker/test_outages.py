@@ -18,7 +18,7 @@ from tests.standins.dockerd import Dockerd
 from tests.standins.registry import serving
 
 SLOW = ("runtime.env.STANDIN=ok", "runtime.env.STANDIN_PAUSE=0.1")
-IMPATIENT = "deploy.daemon_timeout_s=2"
+IMPATIENT = "deploy.daemon_timeout_s=4"
 
 pytestmark = pytest.mark.usefixtures("dockerd")
 
