@@ -126,9 +126,17 @@ def result_of(repeats: Sequence[Repeat]) -> LoadResult:
 def until_sure(measure: Callable[[int], Repeat], until: float) -> LoadResult:
     """Return what is stated when `measure.until` is reached."""
     repeats = [measure(number) for number in range(3)]
-    while not is_sure(found := result_of(repeats), until) and len(repeats) < MOST_REPEATS:
+    while not is_sure(_score_of(repeats), until) and len(repeats) < MOST_REPEATS:
         repeats.append(measure(len(repeats)))
-    return found
+    return result_of(repeats)
+
+
+def _score_of(repeats: Sequence[Repeat]) -> LoadResult:
+    """The same of the objective's metric alone."""
+    name = OBJECTIVE.metric
+    return result_of(
+        [(replace(item, metrics={name: item.metrics[name]}), batches) for item, batches in repeats]
+    )
 
 
 def tallied(results: Sequence[LoadResult], true: dict[str, float]) -> dict[str, Tally]:
