@@ -51,6 +51,7 @@ class Shop:
             "workload.min_requests=4",
             "workload.requests_per_load=2",
             "measure.repeats=2",
+            "measure.shuffle=false",  # which trial is which is known
             f"runtime.env.STANDIN={mode}",
             f"runtime.env.STANDIN_PIDS={self.pids}",
         ]
