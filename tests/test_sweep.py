@@ -18,7 +18,7 @@ def test_a_sweep_over_real_http(shop: Shop) -> None:
     """Two servers are started, measured, ranked, recorded and gone; a CPU engine is not simulated."""
     words = shop.words("-m", "sweep.name=s", "runtime.args.max_num_seqs=1,32")
     status, out, err = shop.run(words)
-    assert (status, err) == (0, "")
+    assert (status, err) == (0, ""), out
     assert [event["status"] for event in shop.finished("s")] == ["measured", "measured"]
     assert re.search(r"winner  max_num_seqs=(1|32): ", out)
     assert "--max-num-seqs" in out

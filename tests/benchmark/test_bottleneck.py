@@ -62,7 +62,7 @@ def offer(load: Load, window_s: float, used: Used | None = None, *, paused_s: fl
 )  # fmt: skip
 def test_the_verdict(change: dict[str, float], expected: list[str]) -> None:
     """Each sentence says what, measured and allowed."""
-    said = client_bound({**GOOD, **change}, FOUR)
+    said = client_bound({**GOOD, **change}, FOUR, 2.0)
     assert len(said) == len(expected)
     assert all(part in sentence for part, sentence in zip(expected, said, strict=True))
 
@@ -109,4 +109,11 @@ def test_the_shares_of_two_processes_are_not_added() -> None:
     used = (Used(wall_s=2, cpu_s=1, wait_s=0.02), Used(wall_s=2, cpu_s=0.1, wait_s=1))
     metrics = client_metrics([ONE], replace(offer(FOUR, 1.0), used=used))
     assert (metrics["client_cpu_fraction"], metrics["client_wait_fraction"]) == (0.05, 0.5)
-    assert client_bound({**GOOD, **metrics, "load_achieved_fraction": 1.0}, FOUR) == []
+    assert client_bound({**GOOD, **metrics, "load_achieved_fraction": 1.0}, FOUR, 2.0) == []
+
+
+def test_a_window_of_milliseconds_is_not_judged() -> None:
+    """One pause of the scheduler would decide."""
+    paused = {**GOOD, "client_lag_ms_mean": 50.0}
+    assert client_bound(paused, FOUR, 0.1) == []
+    assert client_bound(paused, FOUR, 1.0) != []

@@ -27,6 +27,7 @@ CORE_FRACTION = 0.9  # of a core, used or waited for
 LAG_MS, LAG_OF_TTFT = 3.0, 0.03  # a mean lag that is allowed: the greater of the two
 DELAY_MS, DELAY_OF_TTFT = 3.0, 0.03  # a mean delay that is allowed, likewise
 ACHIEVED_FRACTION = 0.95
+JUDGED_S = 0.5  # shorter windows are not judged: one pause of the scheduler would decide
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,12 +84,14 @@ def _arrivals(records: Sequence[RequestRecord]) -> dict[str, float]:
     }
 
 
-def client_bound(metrics: Mapping[str, float], load: Load) -> list[str]:
+def client_bound(metrics: Mapping[str, float], load: Load, window_s: float) -> list[str]:
     """Return in sentences why the client limited what was measured: what, measured, allowed; or nothing.
 
     Where most requests failed nothing is said: they fail faster than any engine answers, and how fast they
-    are sent again is no measure of the client.
+    are sent again is no measure of the client. Nor is anything in a window of some milliseconds.
     """
+    if window_s < JUDGED_S:
+        return []
     if metrics["requests_failed"] > metrics["requests_completed"] or "ttft_ms_mean" not in metrics:
         return []
     ttft_ms = metrics["ttft_ms_mean"]

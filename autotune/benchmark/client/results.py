@@ -46,7 +46,7 @@ def write_results(out: str, load: Load, parts: Sequence[Part]) -> None:
         "duration_s": window_s,
         "aborted": aborted,
         "first_error": None if first is None else {"kind": first.error, "detail": first.detail},
-        "client_bound": client_bound(metrics, load),
+        "client_bound": client_bound(metrics, load, window_s),
     }
     _write(out + ".requests.json", [{name: getattr(r, name) for name in NAMES} for r in records])
     _write(out + ".summary.json", summary)
