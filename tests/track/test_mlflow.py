@@ -18,7 +18,14 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 TABLE = Path(__file__).parents[1] / "data" / "replay.csv"
-BASE = ["deploy=replay", f"deploy.table={TABLE}", "gpus=h100_8x", "workload=demo", "gpus.usd_per_hour=3.6"]
+BASE = [
+    "deploy=replay",
+    f"deploy.table={TABLE}",
+    "gpus=h100_8x",
+    "workload=demo",
+    "gpus.usd_per_hour=3.6",
+    "measure.shuffle=false",  # the first one gets the first GPUs
+]
 COUNTS = "select count(*) from params union all select count(*) from metrics"
 
 

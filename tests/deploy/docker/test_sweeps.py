@@ -27,6 +27,8 @@ STANDIN = (  # the program that misbehaves as told, in an image of that version
     "workload.min_requests=4",
     "workload.requests_per_load=2",
     "measure.repeats=2",
+    "measure.shuffle=false",  # which trial is which is known
+    "workload.warmup_max_s=0",  # faults come while it is measured
     "deploy.stop_timeout_s=2",
     "retry.backoff_s=0.1",
 )
