@@ -32,7 +32,7 @@ from autotune.track.records import (
     server_record,
     write_measurements,
 )
-from autotune.watch import Limits, Watch, failure_of, limits_of
+from autotune.watch import Limits, Watch, cause_of, failure_of, limits_of
 
 Emit = Callable[..., None]
 
@@ -170,8 +170,8 @@ class Trial:
                 if error.kind == "no_row":
                     rounds.leave_out(load)
                     continue
-                raise server.death() or error from error
-            died = server.death()
+                raise cause_of(error, server.death) or error from error
+            died = cause_of(measurement.requests_failed, server.death)
             if died is not None:  # what was measured last was not this engine at work
                 raise died
             rounds.take(measurement, self.clock() - began_s)
