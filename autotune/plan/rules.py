@@ -164,6 +164,7 @@ def _bounded(config: Config) -> list[tuple[str, float | None, float]]:
         ("benchmark.request_timeout_s", config.benchmark.request_timeout_s, 0.001),
         ("deploy.startup_timeout_s", config.deploy.startup_timeout_s, 0.001),
         ("deploy.stop_timeout_s", config.deploy.stop_timeout_s, 0),
+        ("deploy.daemon_timeout_s", config.deploy.daemon_timeout_s, 0.1),
         ("deploy.startup_s", config.deploy.startup_s, 0),
         ("deploy.time_scale", config.deploy.time_scale, 0),
         ("deploy.port", config.deploy.port, 1),
