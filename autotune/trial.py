@@ -170,8 +170,8 @@ class Trial:
                 if error.kind == "no_row":
                     rounds.leave_out(load)
                     continue
-                raise cause_of(error, server.death) or error from error
-            died = cause_of(measurement.requests_failed, server.death)
+                raise cause_of(error, server) or error from error
+            died = cause_of(measurement.requests_failed, server)
             if died is not None:  # what was measured last was not this engine at work
                 raise died
             rounds.take(measurement, self.clock() - began_s)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 from autotune.benchmark.protocol import Benchmark, Progress
 from autotune.errors import TrialError
@@ -17,6 +18,7 @@ from autotune.schema import MeasureConfig
 
 POLL_S = 0.1  # between two looks
 LATE_S = 0.5  # by which an engine's end may be known later than its clients see it
+DOUBT_S = 60.0  # the same, while it is being found out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,13 +177,32 @@ class Watch:
         )
 
 
-def cause_of(trouble: object, death: Callable[[], TrialError | None]) -> TrialError | None:
-    """Return why the engine ended, None if it has not; after `trouble` of its clients that is waited for."""
-    deadline = time.monotonic() + (LATE_S if trouble else 0.0)
-    died = death()
-    while died is None and time.monotonic() < deadline:
+class Mortal(Protocol):
+    """What of a server is asked here; see `deploy.protocol.Server`."""
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether it is just being found out if it has ended."""
+        ...
+
+    def death(self) -> TrialError | None:
+        """Why it ended."""
+        ...
+
+
+def cause_of(trouble: object, server: Mortal) -> TrialError | None:
+    """Return why the engine ended, None if it has not; after `trouble` of its clients that is waited for.
+
+    Where it is in doubt that may take as long as a daemon needs to go away and to come back.
+    """
+    began_s = time.monotonic()
+    died = server.death()
+    while died is None and trouble:
+        waited_s = time.monotonic() - began_s
+        if waited_s > (DOUBT_S if server.doubtful else LATE_S):
+            break
         time.sleep(POLL_S)
-        died = death()
+        died = server.death()
     return died
 
 

@@ -12,7 +12,7 @@ from autotune.benchmark.protocol import MeasureRequest, Progress
 from autotune.deploy.replay import Row, RowClient
 from autotune.errors import Interrupted, TrialError
 from autotune.records import Endpoint, Failure, Load, Mode
-from autotune.watch import Limits, Watch, cause_of
+from autotune.watch import LATE_S, POLL_S, Limits, Watch, cause_of
 from tests.contracts.benchmark import TRAFFIC
 
 LOAD = Load(mode=Mode.CONCURRENCY, value=8)
@@ -196,11 +196,28 @@ def test_an_open_watch_looks_by_itself(tmp_path: Path) -> None:
     assert threading.active_count() == threads
 
 
+class Dying:
+    """A server that tells of its end when it is asked the `looks`-th time, in doubt until then."""
+
+    def __init__(self, looks: int, *, doubtful: bool = False) -> None:
+        self.left, self.doubtful = looks, doubtful
+
+    def death(self) -> TrialError | None:
+        """None, until it is known."""
+        self.left -= 1
+        return TrialError("engine_died", "gone") if self.left == 0 else None
+
+
 def test_an_end_that_is_known_a_moment_late_is_the_cause_of_trouble() -> None:
     """Clients see broken connections before anyone has told that the engine is gone."""
-    died = TrialError("engine_died", "gone")
-    for trouble, asked in ((TrialError("all_requests_failed", "all"), 3), (2, 3), (0, 1)):
-        answers = iter([None, None, died])
-        assert cause_of(trouble, answers.__next__) is (died if asked == 3 else None)
-        assert len(list(answers)) == 3 - asked
-    assert cause_of(1, lambda: None) is None
+    assert cause_of(TrialError("all_requests_failed", "all"), Dying(3)) is not None
+    assert cause_of(2, Dying(3)) is not None
+    assert cause_of(0, Dying(2)) is None
+    assert cause_of(1, Dying(-1)) is None
+
+
+def test_an_end_in_doubt_is_waited_for() -> None:
+    """Longer than one that nobody suspects."""
+    looks = 3 + int(LATE_S / POLL_S)
+    assert cause_of(1, Dying(looks)) is None
+    assert cause_of(1, Dying(looks, doubtful=True)) is not None

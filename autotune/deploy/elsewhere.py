@@ -22,6 +22,7 @@ class ForeignServer:
 
     started = None
     image_digest = None
+    doubtful = False
 
     def __init__(self, order: Order) -> None:
         self._order = order

@@ -118,6 +118,7 @@ class EngineProcess:
     """
 
     image_digest = None
+    doubtful = False
 
     def __init__(
         self, order: Order, group: ProcessGroup, port: int, *, temporary: Path, mask: LogMask

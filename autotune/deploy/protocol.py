@@ -78,6 +78,11 @@ class Server(Protocol):
         """What names the content of the image that runs; None where there is no image."""
         ...
 
+    @property
+    def doubtful(self) -> bool:
+        """Whether it is just being found out if the engine has ended: `death` may soon tell of it."""
+        ...
+
     def ready(self) -> Ready:
         """Wait until the engine can serve.
 

@@ -110,6 +110,7 @@ class ReplayServer:
 
     started = None
     image_digest = None
+    doubtful = False
 
     def __init__(self, order: Order, rows: Sequence[Row]) -> None:
         self._order = order

@@ -34,7 +34,7 @@ class Registry(ThreadingHTTPServer):
         self.stalled, self.goes_on = threading.Event(), threading.Event()
         if not stalls:
             self.goes_on.set()
-        layer = _layer()
+        layer = _layer(f"for port {self.server_port}\n")  # else a daemon may have it from another test
         packed = gzip.compress(layer)
         config = json.dumps(
             {
@@ -117,11 +117,12 @@ def serving(architecture: str = "amd64", *, stalls: bool = False) -> Iterator[Re
             thread.join()
 
 
-def _layer() -> bytes:
+def _layer(text: str) -> bytes:
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as tar:
         member = tarfile.TarInfo("here")
-        tar.addfile(member, io.BytesIO(b""))
+        member.size = len(text)
+        tar.addfile(member, io.BytesIO(text.encode()))
     return packed.getvalue()
 
 

@@ -28,6 +28,7 @@ class Follower:
 
     Once `ended` is set: `state` is the container's last one (None: it is gone, or the daemon is), `away`
     says that the daemon went away and the container did not outlive that, `lost` why nothing more is known.
+    `doubtful`: the log has ended, and the daemon has not told yet whether the container has.
     `outage_s` is when the daemon was last found away (monotonic), whatever became of the container.
     """
 
@@ -46,6 +47,7 @@ class Follower:
         self.away = False
         self.lost: Exception | None = None
         self.outage_s = float("-inf")
+        self.doubtful = False
         self._client, self._id, self._log = client, container_id, log
         self._timeout_s = timeout_s
         self._secrets = secrets_of(env)
@@ -70,17 +72,19 @@ class Follower:
         try:
             while True:
                 whole = self._copy()
+                self.doubtful = True
                 self.state, unanswered = self._settled()
                 self.away = self.away or unanswered or not whole
                 if self.state["Status"] in ENDED or self._left_alone.is_set():
                     if not whole:
                         self._copy()
                     return
-                self.away = False  # it has outlived that: its log is followed anew
+                self.away = self.doubtful = False  # it has outlived that: its log is followed anew
         except (DockerException, OSError) as error:
             self.lost = error
         finally:
             self.ended.set()
+            self.doubtful = False
 
     def _copy(self) -> bool:
         """Write the log from its beginning until the container ends; return whether that was all of it.

@@ -55,6 +55,11 @@ class ContainerServer:
         self._ready_s = time.monotonic()
         return replace(ready, simulated=ready.simulated or self._image.stand_in)
 
+    @property
+    def doubtful(self) -> bool:
+        """Whether its log has ended and the daemon has not told yet what became of it."""
+        return self._follower.doubtful and not self._stopped
+
     def death(self) -> TrialError | None:
         """Return why the container ended by itself, as soon as the thread that follows it has seen that.
 
