@@ -18,12 +18,13 @@ from dataclasses import dataclass, field, replace
 
 from autotune.benchmark.workload import loads_of
 from autotune.errors import TrialError
-from autotune.records import Load, LoadResult, Measurement, Mode
+from autotune.plan.slo import bounds_of, request_limits
+from autotune.records import Failure, Load, LoadResult, Measurement, Mode, Status
 from autotune.schema import Config, Direction, ObjectiveConfig
 from autotune.score.batches import Batches, cut, read_records
 from autotune.score.comparison import Score, chance
-from autotune.score.estimates import CONFIDENCE
-from autotune.score.objective import order_key, summarize
+from autotune.score.estimates import CONFIDENCE, COUNTS
+from autotune.score.objective import best_result, order_key, summarize
 
 LEAST = 5  # repeats before a narrow interval is believed
 LONGER = 1.2  # times the longest measurement at a load: what another one may take
@@ -73,7 +74,7 @@ class Rounds:
         records = None if measurement.raw is None else read_records(measurement.raw)
         if records is not None:
             in_flight = load.value if load.mode is Mode.CONCURRENCY else None
-            self._cuts[load, measurement.repeat] = cut(records, in_flight)
+            self._cuts[load, measurement.repeat] = cut(records, in_flight, request_limits(self.config.slo))
 
     def leave_out(self, load: Load) -> None:
         """Measure that load no more: a table has no row for it."""
@@ -82,18 +83,23 @@ class Rounds:
     def results(self) -> tuple[LoadResult, ...]:
         """Return what is known by now of each load."""
         price, objective = self.config.gpus.usd_per_hour, self.config.objective
-        return summarize(self.measurements, objective, self.gpus, price=price, cuts=self._cuts)
+        return summarize(
+            self.measurements, objective, self.gpus, price=price, cuts=self._cuts, slo=self.config.slo
+        )
 
     def _scores(self) -> tuple[LoadResult, ...]:
         """The same of the metrics that the score is made of: it is asked for after every repeat."""
         metric = self.config.objective.metric
         needed = {metric, metric.removesuffix("_per_gpu"), "output_tokens_per_s", "requests_per_s"}
+        needed |= {bound.metric for bound in bounds_of(self.config.slo)} | COUNTS
         measurements = [
             replace(item, metrics={name: item.metrics[name] for name in needed if name in item.metrics})
             for item in self.measurements
         ]
         price, objective = self.config.gpus.usd_per_hour, self.config.objective
-        return summarize(measurements, objective, self.gpus, price=price, cuts=self._cuts)
+        return summarize(
+            measurements, objective, self.gpus, price=price, cuts=self._cuts, slo=self.config.slo
+        )
 
     def _further(self, loads: Sequence[Load], done: int, until: float) -> Iterator[tuple[int, Load]]:
         most = self.config.measure.max_repeats
@@ -146,9 +152,26 @@ def is_sure(result: LoadResult, until: float) -> bool:
     return len(result.score_repeats) >= LEAST and width is not None and width <= until
 
 
+def ended_as(
+    results: Sequence[LoadResult], config: Config
+) -> tuple[LoadResult | None, Status, Failure | None]:
+    """Return the result at the objective's load, and what a trial that was measured ended as by it."""
+    best = best_result(results, config.objective, config.slo.mode)
+    unknown = best.slo.unknown if best is not None and best.slo is not None else ()
+    if best is None or unknown:
+        what = ", ".join(unknown) or config.objective.metric
+        message = f"{what} was not measured at load {config.objective.load}"
+        return None, Status.FAILED, Failure(kind="benchmark_failed", message=message)
+    return best, Status.MEASURED if best.meets else Status.SLO_VIOLATED, None
+
+
 def decisive(results: Sequence[LoadResult], objective: ObjectiveConfig) -> list[LoadResult]:
-    """Return the results that can be the objective's: at its load; of `best`, those not clearly behind."""
-    ranking = [result for result in results if result.ranks]
+    """Return the results that can be the objective's: at its load; of `best`, those not clearly behind.
+
+    What misses its bounds is not among them, unless the noise allows that it meets them or none does.
+    """
+    ranking = [result for result in results if result.score is not None and not result.client_bound]
+    ranking = [result for result in ranking if _may_meet(result)] or ranking
     if not ranking:
         return []
     if objective.load in {"lowest", "highest"}:
@@ -158,6 +181,13 @@ def decisive(results: Sequence[LoadResult], objective: ObjectiveConfig) -> list[
     direction = Direction(objective.direction)
     best = min(ranking, key=lambda result: order_key(result.score, direction))
     return [result for result in ranking if not _is_behind(result, best)]
+
+
+def _may_meet(result: LoadResult) -> bool:
+    if result.slo is None or result.meets:
+        return True
+    missed = {violation.bound.metric for violation in result.slo.violations}
+    return not result.slo.unknown and missed <= set(result.slo.doubtful)
 
 
 def _is_behind(result: LoadResult, best: LoadResult) -> bool:

@@ -20,10 +20,11 @@ from autotune.deploy.protocol import Deployer, Order, Ready, Server
 from autotune.errors import InfrastructureError, Interrupted, TrialError
 from autotune.gpus.remains import Remains
 from autotune.observe.observer import Observer
+from autotune.plan.slo import request_limits
 from autotune.records import Candidate, Endpoint, Failure, Lease, Load, Outcome, Plan, Status
-from autotune.rounds import Rounds
+from autotune.rounds import Rounds, ended_as
 from autotune.schema import Config
-from autotune.score.objective import best_result, left_out
+from autotune.score.objective import left_out
 from autotune.track.files import check_disk
 from autotune.track.records import (
     load_record,
@@ -207,21 +208,18 @@ class Trial:
             on_progress=report,
             timeout_s=timeout_of(self.job.config),
             cpus=self.lease.client_cpus,
+            limits=request_limits(self.job.config.slo),
         )
 
     def _outcome(
         self, progress: _Progress, status: Status, failure: Failure | None, elapsed_s: float
     ) -> Outcome:
-        config, ready, measurements = self.job.config, progress.ready, progress.rounds.measurements
+        ready, measurements = progress.ready, progress.rounds.measurements
         gpus = self.job.plan.gpus
         results = progress.rounds.results()
-        best = best_result(results, config.objective) if status is Status.MEASURED else None
-        if status is Status.MEASURED and best is None:
-            status = Status.FAILED
-            failure = Failure(
-                kind="benchmark_failed",
-                message=f"{config.objective.metric} was not measured at load {config.objective.load}",
-            )
+        best = None
+        if status is Status.MEASURED:
+            best, status, failure = ended_as(results, self.job.config)
         told = [*progress.notes, *progress.rounds.notes, *left_out(measurements)]
         write_measurements(self.job.folder, measurements)
         if self.deployer.recorded:

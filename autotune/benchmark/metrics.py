@@ -14,6 +14,7 @@ Requests that were still in flight at E are `unfinished` and have no usage yet: 
 prompts counts the mean tokens of those that ended well, and the chunk they wait for is taken to need the mean
 ttft or itl, or what it has taken already if that is longer. Left out, they would take up to 6 % off the
 throughput of 8 requests for each one in flight, and more the more their lengths differ (--spread).
+Of those cut off as large a share is taken to become good as of those that ended well.
 Percentiles are interpolated linearly between the two nearest ranks.
 """
 
@@ -25,7 +26,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from autotune.records import STATISTICS, THROUGHPUTS
+from autotune.records import ATTAINMENT, STATISTICS, THROUGHPUTS, RequestLimits
+
+NO_LIMITS = RequestLimits()
 
 UNFINISHED = "unfinished"
 """The `error` of a request that was in flight at E; it is neither a success nor a failure."""
@@ -54,19 +57,39 @@ class RequestRecord:
     begun_s: float = 0.0
 
 
-def summarize(records: Sequence[RequestRecord], *, window_s: float) -> dict[str, float]:
-    """Return the metrics of one repeat at one load; those without a single value are left out."""
+def summarize(
+    records: Sequence[RequestRecord], *, window_s: float, limits: RequestLimits = NO_LIMITS
+) -> dict[str, float]:
+    """Return the metrics of one repeat at one load; those without a single value are left out.
+
+    A request within `limits` is good: goodput and attainment are of those.
+    """
     measured = [record for record in records if record.phase == "measure"]
     good = [record for record in measured if record.error is None]
     metrics: dict[str, float] = {
         "requests_completed": len(good),
         "requests_failed": len(measured) - len(good),
     }
+    if measured:
+        metrics[ATTAINMENT] = sum(within(record, limits) for record in good) / len(measured)
     if window_s > 0:
-        metrics |= _throughputs(records, window_s)
+        metrics |= _throughputs(records, window_s, limits)
     for name, values in latencies_s(good).items():
         metrics |= {f"{name}_{key}": value * 1000 for key, value in statistics_of(values).items()}
     return metrics
+
+
+def within(record: RequestRecord, limits: RequestLimits) -> bool:
+    """Whether a request that ended well took no longer than it may."""
+    if record.error is not None or not record.chunks_s:
+        return False
+    first_s, last_s = record.chunks_s[0], record.chunks_s[-1]
+    each_s = (last_s - first_s) / max(1, record.output_tokens - 1)
+    return (
+        1000 * (first_s - record.sent_s) <= limits.ttft_ms
+        and 1000 * each_s <= limits.tpot_ms
+        and 1000 * (last_s - record.sent_s) <= limits.e2e_ms
+    )
 
 
 def errors_by_kind(records: Sequence[RequestRecord], *, phase: str = "measure") -> dict[str, int]:
@@ -92,7 +115,9 @@ def percentile(ordered: Sequence[float], percent: float) -> float:
     return ordered[low] + (ordered[high] - ordered[low]) * (place - low)
 
 
-def _throughputs(records: Sequence[RequestRecord], window_s: float) -> dict[str, float]:
+def _throughputs(
+    records: Sequence[RequestRecord], window_s: float, limits: RequestLimits
+) -> dict[str, float]:
     good = [record for record in records if record.error is None and record.chunks_s]
     if not good:
         return dict.fromkeys(THROUGHPUTS, 0.0)
@@ -104,11 +129,14 @@ def _throughputs(records: Sequence[RequestRecord], window_s: float) -> dict[str,
     output += cut_shares * sum(r.output_tokens for r in good) / len(good)
     prompts += cut_prompts * sum(r.prompt_tokens for r in good) / len(good)
     ended = math.fsum(shares) + cut_shares
+    kept = [within(record, limits) for record in good]
+    in_time = math.fsum(share for share, is_kept in zip(shares, kept, strict=True) if is_kept)
+    in_time += cut_shares * sum(kept) / len(good)
     return {
         "output_tokens_per_s": output / window_s,
         "total_tokens_per_s": (output + prompts) / window_s,
         "requests_per_s": ended / window_s,
-        "goodput_requests_per_s": ended / window_s,
+        "goodput_requests_per_s": in_time / window_s,
     }
 
 

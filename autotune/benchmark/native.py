@@ -167,6 +167,7 @@ def _specification(request: MeasureRequest, size: int) -> dict[str, Any]:
         "load": {"mode": request.load.mode.value, "value": request.load.value},
         "repeat": request.repeat,
         "timeout_s": request.timeout_s,
+        "limits": asdict(request.limits),
         "processes": size,
     }
 

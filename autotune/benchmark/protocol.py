@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
-from autotune.records import Endpoint, Load, Measurement, Traffic
+from autotune.records import Endpoint, Load, Measurement, RequestLimits, Traffic
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +32,8 @@ class MeasureRequest:
     """One repeat at one load; `timeout_s` bounds a request.
 
     `out_dir` is the trial's folder: the client's files go there, and its processes are labelled with it.
-    `cpus` are the cores that the client's processes may run on; empty: any.
+    `cpus` are the cores that the client's processes may run on; empty: any. A request within `limits` is
+    good: `goodput_requests_per_s` and `slo_attainment` are of those.
     """
 
     endpoint: Endpoint
@@ -43,6 +44,7 @@ class MeasureRequest:
     on_progress: Callable[[Progress], None]
     timeout_s: float
     cpus: tuple[int, ...] = ()
+    limits: RequestLimits = field(default_factory=RequestLimits)
 
 
 class Benchmark(Protocol):

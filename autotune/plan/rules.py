@@ -9,7 +9,7 @@ from dataclasses import fields, replace
 
 from autotune.failures.kinds import KINDS
 from autotune.failures.retry import LONGEST_S
-from autotune.plan import traffic
+from autotune.plan import slo, traffic
 from autotune.plan.bounds import bounds
 from autotune.plan.constraints import NODE, shape_reasons
 from autotune.plan.runtimes.protocol import Layout, Setup
@@ -81,7 +81,7 @@ def value_problems(config: Config) -> list[str]:
     ]
     if not config.model.path and config.deploy.url is None and config.deploy.kind != "replay":
         problems.append("model.path: must be given: a folder, a GGUF file or a hub name")
-    problems += traffic.problems(config)
+    problems += traffic.problems(config) + slo.problems(config)
     if not config.workload.loads:
         problems.append("workload.loads=[]: give at least one load, such as [1,8]")
     if config.gpus.min_free_fraction > 1:

@@ -19,7 +19,9 @@ from autotune.records.measurements import (
     Outliers,
     Traffic,
 )
+from autotune.records.slo import ATTAINMENT, ERROR_RATE, Bound, RequestLimits, Verdict, Violation
 from autotune.records.trials import (
+    WORKED,
     Candidate,
     Failure,
     Memory,
@@ -31,10 +33,14 @@ from autotune.records.trials import (
 from autotune.records.wording import Lengths, Wording
 
 __all__ = [
+    "ATTAINMENT",
+    "ERROR_RATE",
     "LATENCIES",
     "METRICS",
     "STATISTICS",
     "THROUGHPUTS",
+    "WORKED",
+    "Bound",
     "Candidate",
     "Endpoint",
     "Failure",
@@ -56,7 +62,10 @@ __all__ = [
     "Outliers",
     "Plan",
     "Readiness",
+    "RequestLimits",
     "Status",
     "Traffic",
+    "Verdict",
+    "Violation",
     "Wording",
 ]

@@ -8,6 +8,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from autotune.records.slo import Verdict
+
 THROUGHPUTS = (
     "output_tokens_per_s",
     "total_tokens_per_s",
@@ -185,7 +187,8 @@ class LoadResult:
 
     `score` is the objective's metric at this load, `score_repeats` its value in each repeat. `intervals` has
     the metrics whose noise is known, `deviations` the standard deviation over the repeats of those measured
-    more than once. `client_bound` says why the load client and not the engine limited a repeat.
+    more than once. `client_bound` says why the load client and not the engine limited a repeat, `slo` how it
+    stands to the bounds; None: there are none.
     """
 
     load: Load
@@ -197,8 +200,15 @@ class LoadResult:
     deviations: Mapping[str, float] = field(default_factory=dict)
     outliers: tuple[Outliers, ...] = ()
     client_bound: tuple[str, ...] = ()
+    slo: Verdict | None = None
+
+    @property
+    def meets(self) -> bool:
+        """Whether it meets every bound."""
+        return self.slo is None or self.slo.meets
 
     @property
     def ranks(self) -> bool:
         """Whether its score may be compared with another's."""
-        return self.score is not None and not self.client_bound
+        bad = self.slo is not None and self.slo.constraint and not self.slo.meets
+        return self.score is not None and not self.client_bound and not bad

@@ -15,8 +15,13 @@ class Status(str, Enum):
     """What a trial ended as; the value of the MLflow tag `autotune.status`."""
 
     MEASURED = "measured"
+    SLO_VIOLATED = "slo_violated"
     FAILED = "failed"
     INTERRUPTED = "interrupted"
+
+
+WORKED = frozenset({Status.MEASURED.value, Status.SLO_VIOLATED.value})
+"""What a trial ended as whose engine served."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,9 @@ from rich.table import Table
 from autotune.report.failures import print_failures
 from autotune.report.lasting import Lasting
 from autotune.report.verdict import doubts, number, score_text, verdict
+from autotune.schema import SloMode
 from autotune.score.ranking import Ranked, Ranking
+from autotune.track.judged import missed
 from autotune.track.lessons import is_lesson
 from autotune.track.state import SweepState
 
@@ -49,7 +51,7 @@ def render(out: Console, state: SweepState, rankings: Sequence[Ranking], *, fold
     for ranking in rankings:
         _table(out, ranking, started, alone=len(rankings) == 1)
         metric = _ranked_metric(ranking, objective)
-        for line in verdict(ranking, metric, objective, simulated=bool(started["simulated"])):
+        for line in verdict(ranking, metric, started):
             out.print(escape(line), soft_wrap=True)
         if ranking.winner is not None and ranking.winner.queued["plan"]["argv"]:
             out.print(f"command {escape(engine_command(ranking.winner.queued['plan']))}", soft_wrap=True)
@@ -80,7 +82,9 @@ def _table(out: Console, ranking: Ranking, started: Mapping[str, Any], *, alone:
     for name in left:
         table.add_column(escape(name))
     shown = _throughput(metric, ranking)
-    right = ["GPUs", HEADERS[shown], "output tok/s", "TTFT ms p50/p99", "TPOT ms p50/p99", "score ± 95 %"]
+    penalized = started.get("slo", {}).get("mode") == SloMode.penalty.value
+    score = "score after penalty ± 95 %" if penalized else "score ± 95 %"
+    right = ["GPUs", HEADERS[shown], "output tok/s", "TTFT ms p50/p99", "TPOT ms p50/p99", score]
     for name in right:
         table.add_column(name, justify="right")
     table.add_column("status")
@@ -129,7 +133,8 @@ def _status(finished: Mapping[str, Any], *, tied: bool) -> str:
     failure, lost = finished["failure"], finished["metrics"].get("requests_failed", 0)
     if failure:
         return f"{finished['status']}: {failure['kind']}"
-    parts = [str(finished["status"])]
+    margin = missed(finished.get("slo"))
+    parts = [f"{finished['status']}: {margin}" if margin else str(finished["status"])]
     parts += [f"{lost:g} requests failed"] if lost else []
     parts += ["client-bound"] if finished.get("client_bound") else []
     parts += ["a tie with 1"] if tied else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from autotune.report.progress import Event, Progress, cause, load_of
+from autotune.track.judged import missed
 
 
 def sentence(event: Event, progress: Progress) -> str | None:
@@ -49,6 +50,8 @@ def _finished_sentence(event: Event, progress: Progress) -> str:
         return f"failed, {cause(event)} {counts}"
     if event["score"] is None:
         why = ", not ranked: limited by the load client" if event.get("client_bound") else ""
+        if margin := missed(event.get("slo")):
+            why = f" at {event['load']['mode']} {event['load']['value']:g}: {margin}"
         return f"{event['status']}{why} {counts}"
     metric = str(progress.sweep["objective"]["metric"])
     if not progress.queued[event["trial"]]["plan"]["gpus"]:

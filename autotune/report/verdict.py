@@ -6,9 +6,11 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from autotune.records import ATTAINMENT, Status
 from autotune.schema import Direction
 from autotune.score.objective import gain
 from autotune.score.ranking import Ranked, Ranking
+from autotune.track.judged import missed
 
 SHOWN = 5  # trials whose outliers are told
 MORE_CLIENT = (
@@ -17,19 +19,24 @@ MORE_CLIENT = (
 )
 
 
-def verdict(ranking: Ranking, metric: str, objective: Mapping[str, Any], *, simulated: bool) -> Iterator[str]:
-    """Yield the lines about the winner: its score, who may be as good, who is clearly behind."""
+def verdict(ranking: Ranking, metric: str, started: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the lines about the winner: its score, how it stands to the SLO, who may be as good.
+
+    `started` is the sweep's first event.
+    """
+    objective, asked = started["objective"], started.get("slo", {})
     best = ranking.winner
     if best is None:
         yield _nobody(ranking)
         return
     load, repeats = best.finished["load"], len(best.finished["score_repeats"])
     how = f"mean of {repeats}" if repeats > 1 else "measured once"
-    mark = " (simulated)" if simulated else ""
+    mark = " (simulated)" if started["simulated"] else ""
     yield (
         f"winner  {best.queued['label']}: {score_text(best)} {metric} at {load['mode']} {load['value']:g}, "
         f"{how}{mark}"
     )
+    yield from _within(best.finished.get("slo"), asked)
     direction = Direction(objective["direction"])
     tied, unknown = ranking.tied, ranking.unknown
     if tied:
@@ -72,7 +79,29 @@ def number(value: float | None) -> str:
     return "–" if value is None else f"{value:.1f}"
 
 
+def _within(record: Mapping[str, Any] | None, asked: Mapping[str, Any]) -> Iterator[str]:
+    """How the winner stands to the bounds."""
+    if record is None:
+        return
+    if not record["meets"]:
+        yield f"        outside the SLO, ranked with a penalty: {missed(record)}"
+        return
+    signs = {ATTAINMENT: ">="}
+    bounds = ", ".join(f"{name} {signs.get(name, '<=')} {value:g}" for name, value in asked["bounds"].items())
+    doubt = f"; within the noise it may not: {', '.join(record['doubtful'])}" if record["doubtful"] else ""
+    room = f"{1 - record['ratio']:.0%} of what is allowed is left" if record["ratio"] < 1 else "just met"
+    yield f"        within the SLO ({bounds}): {room}{doubt}"
+
+
 def _nobody(ranking: Ranking) -> str:
+    outside = [row for row in ranking.rows if row.finished["status"] == Status.SLO_VIOLATED.value]
+    if outside:
+        best = min(outside, key=lambda row: float(row.finished["slo"]["excess"]))
+        load = best.finished["load"]
+        return (
+            f"no winner: nothing met the SLO at any load; nearest was {best.queued['label']} at "
+            f"{load['mode']} {load['value']:g}: {missed(best.finished['slo'])}"
+        )
     if any(row.finished.get("client_bound") for row in ranking.rows):
         return f"no winner: the load client was the limit of everything that was measured; {MORE_CLIENT}"
     return "no trial succeeded"

@@ -35,11 +35,11 @@ from autotune.schema.experiment import (
     QualityConfig,
     RetryConfig,
     SearchConfig,
-    SloConfig,
     SweepConfig,
     TrackingConfig,
     WorkloadConfig,
 )
+from autotune.schema.slo import SloConfig, SloMode
 from autotune.schema.workload import SamplingConfig, WorkloadKind
 
 __all__ = [
@@ -71,6 +71,7 @@ __all__ = [
     "SearchConfig",
     "ServingConfig",
     "SloConfig",
+    "SloMode",
     "StoredConfig",
     "SweepConfig",
     "TrackingConfig",

@@ -16,11 +16,11 @@ from autotune.schema.experiment import (
     QualityConfig,
     RetryConfig,
     SearchConfig,
-    SloConfig,
     SweepConfig,
     TrackingConfig,
     WorkloadConfig,
 )
+from autotune.schema.slo import SloConfig
 
 
 @dataclass

@@ -176,11 +176,6 @@ class ObjectiveConfig:
 
 
 @dataclass
-class SloConfig:
-    """Bounds on latency; none in this version's presets."""
-
-
-@dataclass
 class QualityConfig:
     """Bounds on the answers; none in this version's presets."""
 

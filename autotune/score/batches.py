@@ -24,7 +24,8 @@ from dataclasses import dataclass, fields
 from itertools import pairwise
 from pathlib import Path
 
-from autotune.benchmark.metrics import UNFINISHED, RequestRecord, latencies_s
+from autotune.benchmark.metrics import NO_LIMITS, UNFINISHED, RequestRecord, latencies_s, within
+from autotune.records import RequestLimits
 
 SPAN = 2.0  # mean end-to-end latencies that a batch is at least long
 LEAST, MOST = 3, 20  # batches of one repeat
@@ -35,11 +36,12 @@ class Batches:
     """What the batches of one repeat hold; with fewer than `LEAST` its own noise is unknown.
 
     `latencies`: for each latency its values in each batch, ascending, in ms. `rates`: for each throughput the
-    amount and the seconds that it took, in each batch.
+    amount and the seconds that it took, in each batch. `kept`: good requests and all, in each batch.
     """
 
     latencies: Mapping[str, tuple[array[float], ...]]
     rates: Mapping[str, tuple[tuple[float, float], ...]]
+    kept: tuple[tuple[float, float], ...] = ()
 
 
 def read_records(raw: Path) -> list[RequestRecord] | None:
@@ -54,8 +56,13 @@ def read_records(raw: Path) -> list[RequestRecord] | None:
     ]
 
 
-def cut(records: Sequence[RequestRecord], in_flight: float | None) -> Batches:
-    """Return the batches of one repeat; `in_flight` of a closed loop, None: of an open one."""
+def cut(
+    records: Sequence[RequestRecord], in_flight: float | None, limits: RequestLimits = NO_LIMITS
+) -> Batches:
+    """Return the batches of one repeat; `in_flight` of a closed loop, None: of an open one.
+
+    Requests within `limits` are good.
+    """
     window_s = max((r.ended_s for r in records if r.phase == "measure"), default=0.0)
     good = [r for r in records if r.phase == "measure" and r.error is None and r.chunks_s]
     good.sort(key=lambda record: record.sent_s)
@@ -66,8 +73,12 @@ def cut(records: Sequence[RequestRecord], in_flight: float | None) -> Batches:
     rates: Mapping[str, tuple[tuple[float, float], ...]] = {}
     if count:
         closed = in_flight is not None and not failed
-        rates = _by_requests(parts, in_flight or 1) if closed else _by_time(records, window_s, count)
-    return Batches(latencies=_latencies(parts), rates=rates)
+        rates = (
+            _by_requests(parts, in_flight or 1, limits)
+            if closed
+            else _by_time(records, window_s, count, limits)
+        )
+    return Batches(latencies=_latencies(parts), rates=rates, kept=_kept(records, max(1, count), limits))
 
 
 def _count(good: Sequence[RequestRecord], window_s: float) -> int:
@@ -87,38 +98,50 @@ def _latencies(parts: Sequence[Sequence[RequestRecord]]) -> dict[str, tuple[arra
     }
 
 
+def _kept(
+    records: Sequence[RequestRecord], count: int, limits: RequestLimits
+) -> tuple[tuple[float, float], ...]:
+    """Good requests and all of those measured, the failed ones too, in as many batches."""
+    measured = sorted((r for r in records if r.phase == "measure"), key=lambda record: record.sent_s)
+    edges = [len(measured) * number // count for number in range(count + 1)]
+    parts = [measured[begin:end] for begin, end in pairwise(edges)]
+    return tuple((sum(within(r, limits) for r in part), len(part)) for part in parts)
+
+
 def _by_requests(
-    parts: Sequence[Sequence[RequestRecord]], in_flight: float
+    parts: Sequence[Sequence[RequestRecord]], in_flight: float, limits: RequestLimits
 ) -> dict[str, tuple[tuple[float, float], ...]]:
     rows = [
         (
             sum(r.output_tokens for r in part),
             sum(r.prompt_tokens for r in part),
             len(part),
+            sum(within(r, limits) for r in part),
             math.fsum(r.chunks_s[-1] - r.sent_s for r in part) / in_flight,
         )
         for part in parts
     ]
     return {
-        "output_tokens_per_s": tuple((output, took_s) for output, _, _, took_s in rows),
-        "total_tokens_per_s": tuple((output + prompt, took_s) for output, prompt, _, took_s in rows),
-        "requests_per_s": tuple((requests, took_s) for _, _, requests, took_s in rows),
+        "output_tokens_per_s": tuple((output, took_s) for output, _, _, _, took_s in rows),
+        "total_tokens_per_s": tuple((output + prompt, took_s) for output, prompt, _, _, took_s in rows),
+        "requests_per_s": tuple((requests, took_s) for _, _, requests, _, took_s in rows),
+        "goodput_requests_per_s": tuple((good, took_s) for _, _, _, good, took_s in rows),
     }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Made:
-    """What one request made over time; `each` are output tokens and requests for a chunk."""
+    """What one request made over time; `each` are output tokens, requests and good ones for a chunk."""
 
     sent_s: float
     chunks_s: Sequence[float]
     prompt: float
-    each: tuple[float, float]
+    each: tuple[float, float, float]
 
-    def until(self, at_s: float) -> tuple[float, float, float]:
-        """Return output tokens, prompt tokens and requests by then, spread as `benchmark.metrics` does."""
+    def until(self, at_s: float) -> tuple[float, float, float, float]:
+        """Return output, prompt tokens, requests and good ones by then, spread as `benchmark.metrics`."""
         if at_s <= self.sent_s:
-            return 0.0, 0.0, 0.0
+            return 0.0, 0.0, 0.0, 0.0
         chunks = self.chunks_s
         made: float = bisect_right(chunks, at_s)
         if made < len(chunks):
@@ -126,14 +149,15 @@ class _Made:
             together = bisect_right(chunks, after_s) - made
             made += together * (at_s - before_s) / (after_s - before_s)
         read = min(1.0, (at_s - self.sent_s) / (chunks[0] - self.sent_s)) if chunks[0] > self.sent_s else 1.0
-        return made * self.each[0], read * self.prompt, made * self.each[1]
+        output, requests, good = self.each
+        return made * output, read * self.prompt, made * requests, made * good
 
 
 def _by_time(
-    records: Sequence[RequestRecord], window_s: float, count: int
+    records: Sequence[RequestRecord], window_s: float, count: int, limits: RequestLimits
 ) -> dict[str, tuple[tuple[float, float], ...]]:
     edges = [window_s * number / count for number in range(count + 1)]
-    made = _everything(records, window_s)
+    made = _everything(records, window_s, limits)
     totals = [
         [math.fsum(column) for column in zip(*(each.until(edge) for each in made), strict=True)]
         for edge in edges
@@ -144,17 +168,19 @@ def _by_time(
         for before, after in pairwise(totals)
     ]
     return {
-        "output_tokens_per_s": tuple((output, part_s) for output, _, _ in rows),
-        "total_tokens_per_s": tuple((output + prompt, part_s) for output, prompt, _ in rows),
-        "requests_per_s": tuple((requests, part_s) for _, _, requests in rows),
+        "output_tokens_per_s": tuple((output, part_s) for output, _, _, _ in rows),
+        "total_tokens_per_s": tuple((output + prompt, part_s) for output, prompt, _, _ in rows),
+        "requests_per_s": tuple((requests, part_s) for _, _, requests, _ in rows),
+        "goodput_requests_per_s": tuple((good, part_s) for _, _, _, good in rows),
     }
 
 
-def _everything(records: Sequence[RequestRecord], window_s: float) -> list[_Made]:
+def _everything(records: Sequence[RequestRecord], window_s: float, limits: RequestLimits) -> list[_Made]:
     """All requests that made something; what was cut off at the end counts as a mean one."""
     good = [record for record in records if record.error is None and record.chunks_s]
     chunks = sum(len(r.chunks_s) for r in good) / len(good)
-    mean = (sum(r.output_tokens for r in good) / len(good) / chunks, 1 / chunks)
+    kept = sum(within(r, limits) for r in good) / len(good)
+    mean = (sum(r.output_tokens for r in good) / len(good) / chunks, 1 / chunks, kept / chunks)
     prompt = sum(r.prompt_tokens for r in good) / len(good)
     ttft_s = math.fsum(r.chunks_s[0] - r.sent_s for r in good) / len(good)
     gap_s = math.fsum(r.chunks_s[-1] - r.chunks_s[0] for r in good) / max(1, len(good) * (chunks - 1))
@@ -163,7 +189,11 @@ def _everything(records: Sequence[RequestRecord], window_s: float) -> list[_Made
             sent_s=r.sent_s,
             chunks_s=r.chunks_s,
             prompt=r.prompt_tokens,
-            each=(r.output_tokens / len(r.chunks_s), 1 / len(r.chunks_s)),
+            each=(
+                r.output_tokens / len(r.chunks_s),
+                1 / len(r.chunks_s),
+                within(r, limits) / len(r.chunks_s),
+            ),
         )
         for r in good
     ]

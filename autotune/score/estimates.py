@@ -42,10 +42,11 @@ from itertools import chain
 from statistics import fmean, stdev, variance
 from typing import TypeAlias
 
-from autotune.records import LATENCIES, Interval
+from autotune.records import ATTAINMENT, LATENCIES, Interval
 from autotune.score.batches import LEAST, Batches
 from autotune.score.distributions import rank_bounds, student_t
 from autotune.score.pooled import Pooled
+from autotune.score.shares import share_interval
 
 CONFIDENCE = 0.95
 ALIKE_PAIR = 0.5  # times the variance within, up to which two repeats are alike
@@ -78,7 +79,7 @@ def estimates(rows: Sequence[Mapping[str, float]], repeats: Sequence[Batches | N
         if name in COUNTS:
             found[name] = Estimate(value=sum(values), deviation=None, interval=None)
             continue
-        found[name] = _estimate(name, values, known if len(values) == len(rows) else [], rows)
+        found[name] = _estimate(name, values, known if len(values) == len(rows) else [])
     return found
 
 
@@ -116,30 +117,23 @@ def between(value: float, values: Sequence[float]) -> Interval | None:
     return _around(value, variance(values) / len(values), freedom)
 
 
-def _estimate(
-    name: str, values: Sequence[float], known: Sequence[Batches], rows: Sequence[Mapping[str, float]]
-) -> Estimate:
+def _estimate(name: str, values: Sequence[float], known: Sequence[Batches]) -> Estimate:
     value, within = fmean(values), None
     outer = between(value, values)
     latency, _, statistic = name.rpartition("_")
-    if latency in LATENCIES and known:
+    if name == ATTAINMENT and known:
+        within = share_interval([batches.kept for batches in known])
+    elif latency in LATENCIES and known:
         cells = [batches.latencies.get(latency, ()) for batches in known]
         found = _of_latency(cells, statistic, values)
         value, outer, within = found or (value, outer, within)
     elif known:
-        source = _same_as(name, rows)
-        within = _of_rates(value, [batches.rates.get(source, ()) for batches in known])
+        within = _of_rates(value, [batches.rates.get(name, ()) for batches in known])
     return Estimate(
         value=value,
         deviation=stdev(values) if len(values) > 1 else None,
         interval=_chosen(outer, within, len(values)),
     )
-
-
-def _same_as(name: str, rows: Sequence[Mapping[str, float]]) -> str:
-    """Where every request was good enough, goodput is the rate of requests."""
-    same = all(row.get("goodput_requests_per_s") == row.get("requests_per_s") for row in rows)
-    return "requests_per_s" if name == "goodput_requests_per_s" and same else name
 
 
 def _chosen(outer: Interval | None, within: Interval | None, repeats: int) -> Interval | None:

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from autotune.records import LATENCIES, STATISTICS, THROUGHPUTS, Load, LoadResult, Measurement
-from autotune.schema import Direction
+from autotune.plan.slo import bounds_of
+from autotune.records import (
+    ERROR_RATE,
+    LATENCIES,
+    STATISTICS,
+    THROUGHPUTS,
+    Load,
+    LoadResult,
+    Measurement,
+    Verdict,
+)
+from autotune.schema import Direction, SloConfig, SloMode
 from autotune.score import outliers
 from autotune.score.batches import Batches
 from autotune.score.estimates import Estimate, estimates, inverse, scaled
+from autotune.score.slo import error_rate, judge, penalty
 
 if TYPE_CHECKING:
     from autotune.schema import ObjectiveConfig
@@ -52,31 +65,43 @@ def summarize(
     *,
     price: float | None,
     cuts: Cuts | None = None,
+    slo: SloConfig | None = None,
 ) -> tuple[LoadResult, ...]:
-    """Return one result for each load, lowest first: its repeats put together (`estimates`)."""
+    """Return one result for each load, lowest first: its repeats put together (`estimates`), and judged."""
     loads = sorted(dict.fromkeys(item.load for item in measurements), key=lambda load: load.value)
-    return tuple(
+    found = (
         _result([item for item in measurements if item.load == load], objective, gpus, price, cuts or {})
         for load in loads
     )
+    return tuple(found if slo is None else (_judged(result, slo, objective.direction) for result in found))
 
 
-def best_result(results: Sequence[LoadResult], objective: ObjectiveConfig) -> LoadResult | None:
+def best_result(
+    results: Sequence[LoadResult],
+    objective: ObjectiveConfig,
+    slo_mode: SloMode = SloMode.constraint,
+) -> LoadResult | None:
     """Return the result at the load that the objective names; None if it was not measured.
 
     `best` is the load with the best score that ranks; where none does, because the client limited all of
-    them, the one with the best score. `lowest` and `highest` are the ends of those measured.
+    them, the one with the best score. `lowest` and `highest` are the ends of those measured. A load
+    that misses its bounds is not chosen where another meets them, unless it is named, or ranks all the same.
     """
     scored = [result for result in results if result.score is not None]
     if not scored:
         return None
+    if objective.load not in {"best", "lowest", "highest"}:
+        return next((r for r in scored if f"{r.load.value:g}" == objective.load), None)
+    if slo_mode is SloMode.constraint:
+        meeting = [result for result in scored if result.meets]
+        if not meeting and objective.load != "lowest":
+            return min(scored, key=lambda result: _missed(result.slo))
+        scored = meeting or scored
     if objective.load == "best":
         ranking = [result for result in scored if result.ranks] or scored
         return min(ranking, key=lambda result: order_key(result.score, objective.direction))
-    if objective.load in {"lowest", "highest"}:
-        pick = min if objective.load == "lowest" else max
-        return pick(scored, key=lambda result: result.load.value)
-    return next((r for r in scored if f"{r.load.value:g}" == objective.load), None)
+    pick = min if objective.load == "lowest" else max
+    return pick(scored, key=lambda result: result.load.value)
 
 
 def order_key(score: float | None, direction: Direction) -> float:
@@ -109,9 +134,11 @@ def _result(
     values = tuple(row[name] for row in rows if name in row)
     stated = {key: item for key, item in found.items() if _stated(key) or key == name}
     score = found.get(name)
+    metrics = {key: item.value for key, item in found.items()}
+    failing = error_rate(metrics.get("requests_completed", 0.0), metrics.get("requests_failed", 0.0))
     return LoadResult(
         load=repeats[0].load,
-        metrics={key: item.value for key, item in found.items()},
+        metrics=metrics if failing is None else {**metrics, ERROR_RATE: failing},
         score=None if score is None else score.value,
         score_repeats=values,
         score_interval=None if score is None else score.interval,
@@ -120,6 +147,30 @@ def _result(
         outliers=(*outliers.of_repeats(name, values), *outliers.of_requests(known)),
         client_bound=tuple(dict.fromkeys(text for item in repeats for text in item.client_bound)),
     )
+
+
+def _judged(result: LoadResult, slo: SloConfig, direction: Direction) -> LoadResult:
+    """The result with its verdict; where violations are to cost something, with what is left of its score."""
+    verdict = judge(result.metrics, result.intervals, bounds_of(slo))
+    if verdict is not None and slo.mode is SloMode.penalty:
+        verdict = replace(verdict, constraint=False)
+    result = replace(result, slo=verdict)
+    if verdict is None or verdict.constraint or verdict.meets or result.score is None:
+        return result
+    factor = penalty(verdict) if direction is Direction.maximize else 1 / penalty(verdict)
+    known = Estimate(value=result.score, deviation=None, interval=result.score_interval)
+    less = scaled(known, factor)
+    return replace(
+        result,
+        score=less.value,
+        score_interval=less.interval,
+        score_repeats=tuple(value * factor for value in result.score_repeats),
+    )
+
+
+def _missed(verdict: Verdict | None) -> float:
+    """By how much bounds are missed; what nobody knows is worst."""
+    return 0.0 if verdict is None else math.inf if verdict.unknown else verdict.excess
 
 
 def sound(repeats: Sequence[Measurement]) -> Sequence[Measurement]:

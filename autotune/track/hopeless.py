@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from autotune.failures.retry import kind_of
-from autotune.records import Failure, Status
+from autotune.records import WORKED, Failure, Status
 from autotune.track.state import SweepState
 
 Event = Mapping[str, Any]
@@ -42,7 +42,7 @@ class Hopeless:
         self._ends: dict[tuple[str, Shared], _Failed] = {}  # by kind and what is shared
         self._works: set[Shared] = set()
         for trial in state.trials.values():
-            if trial.status == Status.MEASURED.value:
+            if trial.status in WORKED:
                 self._works |= _shares(trial.queued)
 
     @property
@@ -62,7 +62,7 @@ class Hopeless:
         if event["event"] != "trial_finished":
             return
         trial = self._state.trials[event["trial"]]
-        if event["status"] == Status.MEASURED.value:
+        if event["status"] in WORKED:
             self._works |= _shares(trial.queued)
         elif event["status"] == Status.FAILED.value and trial.started is not None:
             failed = _Failed(trial=trial.number, failure=event["failure"], queued=trial.queued)

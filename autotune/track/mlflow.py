@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Event = Mapping[str, Any]
 
-TERMINAL = {"measured": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
+TERMINAL = {"measured": "FINISHED", "slo_violated": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
 """MLflow's own run status for each of ours."""
 
 HTTP_PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}

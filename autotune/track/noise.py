@@ -1,4 +1,6 @@
-"""How sure the numbers of a trial are, as MLflow shows it.
+"""How sure the numbers of a trial are, as the journal keeps it and as MLflow shows it.
+
+In MLflow:
 
 | metric | is |
 |---|---|
@@ -16,10 +18,39 @@ The tag `autotune.client_bound` says at which loads the load client was the limi
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from statistics import stdev
 from typing import Any
 
+from autotune.records import Interval, LoadResult
+
 Event = Mapping[str, Any]
+
+
+def noise_record(result: LoadResult | None) -> dict[str, Any]:
+    """Return what is known of the noise at one load, and whether the client was the limit."""
+    if result is None:
+        return {
+            "score_repeats": [],
+            "score_interval": None,
+            "std": {},
+            "intervals": {},
+            "outliers": [],
+            "client_bound": [],
+        }
+    return {
+        "score_repeats": list(result.score_repeats),
+        "score_interval": interval_record(result.score_interval),
+        "std": dict(result.deviations),
+        "intervals": {name: interval_record(item) for name, item in result.intervals.items()},
+        "outliers": [asdict(item) for item in result.outliers],
+        "client_bound": list(result.client_bound),
+    }
+
+
+def interval_record(interval: Interval | None) -> dict[str, Any] | None:
+    """Return an interval as plain data; null is unknown."""
+    return None if interval is None else asdict(interval)
 
 
 def noise_columns(event: Event) -> dict[str, float]:

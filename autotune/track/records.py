@@ -12,17 +12,17 @@ from autotune.deploy.protocol import Ready, Started
 from autotune.failures.retry import kind_of
 from autotune.records import (
     Candidate,
-    Interval,
     Inventory,
     Lease,
     Load,
-    LoadResult,
     Measurement,
     Memory,
     Outcome,
     Plan,
 )
 from autotune.schema import Config
+from autotune.track.judged import asked_record, verdict_record
+from autotune.track.noise import noise_record
 
 GROUPS = ("runtime", "model", "quant", "parallel", "serving", "workload", "benchmark", "deploy")
 """Groups whose preset's name is a parameter; the fields of the middle four are parameters too."""
@@ -43,6 +43,7 @@ def beginning_record(config: Config, inventory: Inventory, *, simulated: bool) -
             "gpus": [{"uuid": g.uuid, "model": g.model, "node": g.node} for g in inventory.gpus],
         },
         "simulated": simulated,
+        "slo": asked_record(config.slo),
     }
 
 
@@ -111,6 +112,7 @@ def finished_record(outcome: Outcome) -> dict[str, Any]:
         "load": load_record(best.load) if best else None,
         "metrics": dict(best.metrics) if best else {},
         **noise_record(best),
+        "slo": verdict_record(best),
         "score": best.score if best and best.ranks else None,
         "by_load": [
             {
@@ -118,6 +120,7 @@ def finished_record(outcome: Outcome) -> dict[str, Any]:
                 "score": item.score,
                 "metrics": dict(item.metrics),
                 **noise_record(item),
+                "slo": verdict_record(item),
             }
             for item in outcome.results
         ],
@@ -128,32 +131,6 @@ def finished_record(outcome: Outcome) -> dict[str, Any]:
         "image_digest": outcome.image_digest,
         "notes": list(outcome.notes),
     }
-
-
-def noise_record(result: LoadResult | None) -> dict[str, Any]:
-    """Return what is known of the noise at one load, and whether the client was the limit."""
-    if result is None:
-        return {
-            "score_repeats": [],
-            "score_interval": None,
-            "std": {},
-            "intervals": {},
-            "outliers": [],
-            "client_bound": [],
-        }
-    return {
-        "score_repeats": list(result.score_repeats),
-        "score_interval": interval_record(result.score_interval),
-        "std": dict(result.deviations),
-        "intervals": {name: interval_record(item) for name, item in result.intervals.items()},
-        "outliers": [asdict(item) for item in result.outliers],
-        "client_bound": list(result.client_bound),
-    }
-
-
-def interval_record(interval: Interval | None) -> dict[str, Any] | None:
-    """Return an interval as plain data; null is unknown."""
-    return None if interval is None else asdict(interval)
 
 
 def started_record(attempt: int, lease: Lease) -> dict[str, Any]:

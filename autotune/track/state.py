@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from autotune.errors import ConfigError
-from autotune.records import Status
+from autotune.records import WORKED, Status
 from autotune.track.blame import Blame
 from autotune.track.journal import NAME, read
 
@@ -119,7 +119,7 @@ class SweepState:
         if ended.get("failure"):
             kind = ended["failure"]["kind"]
             self.blame.failed(trial.number, kind, candidate=trial.identity, gpus=gpus)
-        elif ended.get("status") == Status.MEASURED.value:
+        elif ended.get("status") in WORKED:
             self.blame.measured(gpus)
 
     def latest(self) -> list[TrialState]:
@@ -160,9 +160,9 @@ def check_same(started: Mapping[str, Any] | None, now: Mapping[str, Any], name: 
         return
     again = "resume with the same, or choose another name"
     problems = [
-        f"sweep.name={name}: {key} was {json.dumps(started[key])} and is {json.dumps(now[key])}: {again}"
+        f"sweep.name={name}: {key} was {json.dumps(before)} and is {json.dumps(now[key])}: {again}"
         for key in now
-        if key != "inventory" and started[key] != now[key]
+        if key != "inventory" and (before := started.get(key, {})) != now[key]
     ]
     problems += [
         f"sweep.name={name}: {told}: {again}" for told in _other_gpus(started["inventory"], now["inventory"])

@@ -14,6 +14,7 @@ from autotune.benchmark.metrics import (
     statistics_of,
     summarize,
 )
+from autotune.records import RequestLimits
 
 ONE = RequestRecord(
     phase="measure",
@@ -194,11 +195,44 @@ def test_only_measured_requests_have_latencies() -> None:
 
 
 def test_failures_are_counted_and_measured_nowhere_else() -> None:
-    """A failure changes `requests_failed` and nothing more, whatever it had brought."""
+    """A failure changes the counts and shares of requests and nothing more, whatever it had brought."""
     truncated = replace(ONE, error="truncated", sent_s=-50.0)
     without = summarize([ONE, TWO], window_s=1.0)
     with_them = summarize([ONE, TWO, FAILED, truncated], window_s=1.0)
-    assert with_them == {**without, "requests_failed": 2}
+    assert with_them == {**without, "requests_failed": 2, "slo_attainment": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("limits", "good"),
+    [
+        pytest.param(RequestLimits(), 2, id="no limit"),
+        pytest.param(RequestLimits(ttft_ms=200), 1, id="to the first token: 100 and 300"),
+        pytest.param(RequestLimits(tpot_ms=120), 1, id="each token after it: 150 and 50"),
+        pytest.param(RequestLimits(e2e_ms=399), 0, id="to the last token: 400 and 500"),
+        pytest.param(RequestLimits(ttft_ms=200, tpot_ms=120), 0, id="each misses another"),
+        pytest.param(RequestLimits(ttft_ms=301, tpot_ms=151, e2e_ms=501), 2, id="all kept"),
+    ],
+)
+def test_goodput_counts_requests_within_the_limits(limits: RequestLimits, good: int) -> None:
+    """Of two that ended well and one that failed, which is never good; other metrics are as without limits."""
+    metrics = summarize([ONE, TWO, FAILED], window_s=1.0, limits=limits)
+    assert metrics["goodput_requests_per_s"] == pytest.approx(good)
+    assert metrics["slo_attainment"] == pytest.approx(good / 3)
+    alone = summarize([ONE, TWO, FAILED], window_s=1.0)
+    of_limits = {"goodput_requests_per_s", "slo_attainment"}
+    assert {k: v for k, v in metrics.items() if k not in of_limits} == {
+        k: v for k, v in alone.items() if k not in of_limits
+    }
+
+
+def test_requests_cut_off_at_the_end_are_good_by_the_share_of_the_others() -> None:
+    """One of two that ended was good: half of what the cut one had made counts, as far as it had come."""
+    cut = replace(ONE, sent_s=0.5, chunks_s=(0.6, 0.7), ended_s=1.0, output_tokens=0, error=UNFINISHED)
+    every = summarize([ONE, TWO, cut], window_s=1.0)
+    half = summarize([ONE, TWO, cut], window_s=1.0, limits=RequestLimits(ttft_ms=200))
+    rest = every["requests_per_s"] - 2
+    assert rest > 0.5
+    assert half["goodput_requests_per_s"] == pytest.approx(1 + rest / 2)
 
 
 def test_errors_are_counted_by_kind_among_the_measured() -> None:
@@ -216,4 +250,5 @@ def test_what_has_no_value_is_left_out() -> None:
     single = replace(ONE, chunks_s=(0.1,), output_tokens=1)
     names = summarize([single], window_s=1.0)
     assert not [name for name in names if name.startswith(("tpot", "itl"))]
-    assert summarize([FAILED], window_s=0.0) == {"requests_completed": 0, "requests_failed": 1}
+    only = {"requests_completed": 0, "requests_failed": 1, "slo_attainment": 0.0}
+    assert summarize([FAILED], window_s=0.0) == only

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from autotune.benchmark.metrics import UNFINISHED, RequestRecord, summarize
+from autotune.records import RequestLimits
 from autotune.score.batches import LEAST, MOST, cut, read_records
 
 ONE = RequestRecord(
@@ -37,6 +38,19 @@ def after(number: int, **more: object) -> RequestRecord:
         chunks_s=chunks_s,
         **more,  # type: ignore[arg-type]
     )
+
+
+def test_good_requests_have_rates_and_shares_of_their_own() -> None:
+    """Of ten every third is slow, which makes four batches of two and three; a failed one is not good."""
+    records = [after(n) if n % 3 else replace(after(n), sent_s=n - 0.3) for n in range(10)]
+    limits = RequestLimits(ttft_ms=600)
+    found = cut(records, 1, limits)
+    assert found.kept == ((1, 2), (2, 3), (1, 2), (2, 3))
+    assert [good for good, _ in found.rates["goodput_requests_per_s"]] == [1, 2, 1, 2]
+    failed = [*records[:9], replace(records[9], error="http_500", chunks_s=())]
+    by_time = cut(failed, 1, limits)
+    assert sum(good for good, _ in by_time.kept) == 6
+    assert sum(good for good, _ in by_time.rates["goodput_requests_per_s"]) == pytest.approx(6)
 
 
 def test_a_batch_spans_two_requests_one_after_the_other() -> None:

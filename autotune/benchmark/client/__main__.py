@@ -23,7 +23,7 @@ from autotune.benchmark.client.requests import Share
 from autotune.benchmark.client.results import Part, write_results
 from autotune.benchmark.client.run import LoadRun
 from autotune.benchmark.client.tally import State
-from autotune.records import Endpoint, Load, Mode, Traffic
+from autotune.records import Endpoint, Load, Mode, RequestLimits, Traffic
 
 
 def main() -> int:
@@ -50,7 +50,7 @@ def main() -> int:
         return 1
     if parts is None:
         return 1
-    write_results(spec["out"], load, parts)
+    write_results(spec["out"], load, parts, RequestLimits(**spec["limits"]))
     return 0
 
 

@@ -13,7 +13,7 @@ from autotune.benchmark.client.run import Run
 from autotune.benchmark.client.stream import read_answer
 from autotune.benchmark.client.tally import Sent
 from autotune.benchmark.metrics import UNFINISHED, RequestRecord, errors_by_kind, summarize
-from autotune.records import Load
+from autotune.records import Load, RequestLimits
 
 NAMES = tuple(field.name for field in fields(RequestRecord))
 
@@ -31,14 +31,14 @@ def part_of(run: Run, begin_s: float) -> Part:
     return Part(records=tuple(_record(sent, begin_s) for sent in run.sent), run=replace(run, sent=()))
 
 
-def write_results(out: str, load: Load, parts: Sequence[Part]) -> None:
+def write_results(out: str, load: Load, parts: Sequence[Part], limits: RequestLimits) -> None:
     """Write `<out>.requests.json` and `<out>.summary.json`: of the union of the records, nothing averaged."""
     records = sorted((record for part in parts for record in part.records), key=lambda r: r.sent_s)
     runs = [part.run for part in parts]
     window_s = max(run.end_s for run in runs) - min(run.begin_s for run in runs)
     aborted = any(run.aborted for run in runs)
     first = next((r for r in records if r.error not in {None, UNFINISHED}), None)
-    metrics = {"load": load.value, **summarize(records, window_s=window_s)}
+    metrics = {"load": load.value, **summarize(records, window_s=window_s, limits=limits)}
     metrics |= client_metrics(records, _offer(load, runs, window_s)) | _warmup(runs)
     summary = {
         "metrics": metrics,
