@@ -16,15 +16,17 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from autotune.benchmark.workload import loads_of
+from autotune.benchmark.workload import loads_of, taken_by, traffic_of
 from autotune.errors import TrialError
+from autotune.plan.loads import searches
 from autotune.plan.slo import bounds_of, request_limits
-from autotune.records import Failure, Load, LoadResult, Measurement, Mode, Status
+from autotune.records import Failure, Load, LoadResult, Measurement, Mode, Status, Traffic, Wording
 from autotune.schema import Config, Direction, ObjectiveConfig
 from autotune.score.batches import Batches, cut, read_records
 from autotune.score.comparison import Score, chance
 from autotune.score.estimates import CONFIDENCE, COUNTS
 from autotune.score.objective import best_result, order_key, summarize
+from autotune.search_rounds import OF_A_SEARCH, SearchedLoads
 
 LEAST = 5  # repeats before a narrow interval is believed
 LONGER = 1.2  # times the longest measurement at a load: what another one may take
@@ -32,14 +34,19 @@ LONGER = 1.2  # times the longest measurement at a load: what another one may ta
 
 @dataclass(slots=True, kw_only=True)
 class Rounds:
-    """The measurements of one trial. `left_s` says what its time-out leaves, seconds; None: it has none."""
+    """The measurements of one trial. `left_s` says what its time-out leaves, seconds; None: it has none.
+
+    `rival` is the best score of the sweep's other trials by now.
+    """
 
     config: Config
     gpus: int
     recorded: bool
     left_s: Callable[[], float | None] = lambda: None
+    rival: Callable[[], float | None] = lambda: None
     measurements: list[Measurement] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    _early: list[str] = field(default_factory=list)
     _cuts: dict[tuple[Load, int], Batches] = field(default_factory=dict)
     _missing: list[Load] = field(default_factory=list)
     _longest_s: dict[Load, float] = field(default_factory=dict)
@@ -47,6 +54,9 @@ class Rounds:
     @property
     def first(self) -> Load:
         """The load that is measured first."""
+        if searches(self.config.workload):
+            first = self._searched().search().next()
+            return Load(mode=Mode(self.config.workload.mode.value), value=first or 1.0)
         return self._order(loads_of(self.config.workload), 0)[0]
 
     def __iter__(self) -> Iterator[tuple[int, Load]]:
@@ -54,6 +64,11 @@ class Rounds:
 
         Raises: TrialError `no_row` where every load was left out.
         """
+        if searches(self.config.workload):
+            yield from self._searched()
+            if self.config.measure.until is not None:
+                yield from self._surer(self.config.measure.until)
+            return
         loads = loads_of(self.config.workload)
         repeats = 1 if self.recorded else self.config.measure.repeats
         for repeat in range(repeats):
@@ -76,30 +91,78 @@ class Rounds:
             in_flight = load.value if load.mode is Mode.CONCURRENCY else None
             self._cuts[load, measurement.repeat] = cut(records, in_flight, request_limits(self.config.slo))
 
+    def traffic(self, wording: Wording) -> Traffic:
+        """Return the requests of the next measurement; of a file those that were not sent before."""
+        traffic = traffic_of(self.config.workload, wording)
+        if not searches(self.config.workload):
+            return traffic
+        return replace(traffic, taken=taken_by((item.load for item in self.measurements), traffic))
+
     def leave_out(self, load: Load) -> None:
         """Measure that load no more: a table has no row for it."""
         self._missing.append(load)
 
     def results(self) -> tuple[LoadResult, ...]:
         """Return what is known by now of each load."""
-        price, objective = self.config.gpus.usd_per_hour, self.config.objective
-        return summarize(
-            self.measurements, objective, self.gpus, price=price, cuts=self._cuts, slo=self.config.slo
-        )
+        return self._summed(self.measurements)
+
+    def ended_as(self, results: Sequence[LoadResult]) -> tuple[LoadResult | None, Status, Failure | None]:
+        """Return the result at the objective's load, and what a trial that was measured ended as by it."""
+        objective = self.config.objective
+        best = best_result(results, objective, self.config.slo.mode)
+        unknown = best.slo.unknown if best is not None and best.slo is not None else ()
+        if best is None or unknown:
+            what = ", ".join(unknown) or objective.metric
+            message = f"{what} was not measured at load {objective.load}"
+            return None, Status.FAILED, Failure(kind="benchmark_failed", message=message)
+        if best.meets:
+            return best, Status.MEASURED, None
+        return best, Status.PRUNED if self._early else Status.SLO_VIOLATED, None
 
     def _scores(self) -> tuple[LoadResult, ...]:
-        """The same of the metrics that the score is made of: it is asked for after every repeat."""
+        """The same of the metrics that decisions rest on: it is asked for after every repeat."""
         metric = self.config.objective.metric
-        needed = {metric, metric.removesuffix("_per_gpu"), "output_tokens_per_s", "requests_per_s"}
+        needed = {metric, metric.removesuffix("_per_gpu"), "output_tokens_per_s", *OF_A_SEARCH}
         needed |= {bound.metric for bound in bounds_of(self.config.slo)} | COUNTS
-        measurements = [
-            replace(item, metrics={name: item.metrics[name] for name in needed if name in item.metrics})
-            for item in self.measurements
-        ]
-        price, objective = self.config.gpus.usd_per_hour, self.config.objective
-        return summarize(
-            measurements, objective, self.gpus, price=price, cuts=self._cuts, slo=self.config.slo
+        return self._summed(
+            [
+                replace(item, metrics={name: item.metrics[name] for name in needed if name in item.metrics})
+                for item in self.measurements
+            ]
         )
+
+    def _summed(self, measurements: Sequence[Measurement]) -> tuple[LoadResult, ...]:
+        return summarize(
+            measurements,
+            self.config.objective,
+            self.gpus,
+            price=self.config.gpus.usd_per_hour,
+            cuts=self._cuts,
+            slo=self.config.slo,
+            strict=searches(self.config.workload),
+        )
+
+    def _searched(self) -> SearchedLoads:
+        return SearchedLoads(
+            config=self.config,
+            gpus=self.gpus,
+            results=self._scores,
+            say=self.notes.append,
+            rival=self.rival,
+            early=self._early.append,
+        )
+
+    def _surer(self, until: float) -> Iterator[tuple[int, Load]]:
+        """Repeat the load that a search has found until its score is known well enough."""
+        best, _, _ = self.ended_as(self.results())
+        if best is None:
+            return
+        for repeat in range(len(best.score_repeats), self.config.measure.max_repeats):
+            left_s = self.left_s()
+            wanted = self._wanting([best.load], until)
+            if not wanted or (left_s is not None and self._longest_s[best.load] * LONGER > left_s):
+                return
+            yield repeat, best.load
 
     def _further(self, loads: Sequence[Load], done: int, until: float) -> Iterator[tuple[int, Load]]:
         most = self.config.measure.max_repeats
@@ -150,19 +213,6 @@ def is_sure(result: LoadResult, until: float) -> bool:
     """Whether there are repeats enough and the interval is narrow."""
     width = relative_width(result)
     return len(result.score_repeats) >= LEAST and width is not None and width <= until
-
-
-def ended_as(
-    results: Sequence[LoadResult], config: Config
-) -> tuple[LoadResult | None, Status, Failure | None]:
-    """Return the result at the objective's load, and what a trial that was measured ended as by it."""
-    best = best_result(results, config.objective, config.slo.mode)
-    unknown = best.slo.unknown if best is not None and best.slo is not None else ()
-    if best is None or unknown:
-        what = ", ".join(unknown) or config.objective.metric
-        message = f"{what} was not measured at load {config.objective.load}"
-        return None, Status.FAILED, Failure(kind="benchmark_failed", message=message)
-    return best, Status.MEASURED if best.meets else Status.SLO_VIOLATED, None
 
 
 def decisive(results: Sequence[LoadResult], objective: ObjectiveConfig) -> list[LoadResult]:

@@ -177,6 +177,7 @@ class Sweep:
             cancelled=self.stop,
             tell=self._say,
             left=lambda remains: self.pool.left(lease, remains),
+            rival=lambda: self.state.rival(job.number, job.config.objective.direction),
             emit=lambda event, **fields: self.journal.write(event, trial=job.number, **fields),
         )
         outcome = trial.run()

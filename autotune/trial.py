@@ -15,14 +15,14 @@ from pathlib import Path
 
 from autotune.benchmark import create_benchmark
 from autotune.benchmark.protocol import Benchmark, MeasureRequest, Progress
-from autotune.benchmark.workload import timeout_of, traffic_of
+from autotune.benchmark.workload import timeout_of
 from autotune.deploy.protocol import Deployer, Order, Ready, Server
 from autotune.errors import InfrastructureError, Interrupted, TrialError
 from autotune.gpus.remains import Remains
 from autotune.observe.observer import Observer
 from autotune.plan.slo import request_limits
 from autotune.records import Candidate, Endpoint, Failure, Lease, Load, Outcome, Plan, Status
-from autotune.rounds import Rounds, ended_as
+from autotune.rounds import Rounds
 from autotune.schema import Config
 from autotune.score.objective import left_out
 from autotune.track.files import check_disk
@@ -67,7 +67,10 @@ class _Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """A job with its lease and surroundings; `emit` writes an event, `left` gets what cannot be ended."""
+    """A job with its lease and surroundings; `emit` writes an event, `left` gets what cannot be ended.
+
+    `rival` is the best score of the sweep's other trials by now.
+    """
 
     job: Job
     lease: Lease
@@ -77,6 +80,7 @@ class Trial:
     emit: Emit
     tell: Callable[[str], None] = lambda _text: None
     left: Callable[[Remains], None] = lambda _remains: None
+    rival: Callable[[], float | None] = lambda: None
     clock: Callable[[], float] = time.monotonic
 
     def run(self) -> Outcome:
@@ -114,9 +118,8 @@ class Trial:
         def left_s() -> float | None:
             return None if limits.trial_s is None else limits.trial_s - (self.clock() - began_s)
 
-        return Rounds(
-            config=self.job.config, gpus=self.job.plan.gpus, recorded=self.deployer.recorded, left_s=left_s
-        )
+        gpus, recorded = self.job.plan.gpus, self.deployer.recorded
+        return Rounds(config=self.job.config, gpus=gpus, recorded=recorded, left_s=left_s, rival=self.rival)
 
     def _measure(self, progress: _Progress, watch: Watch) -> None:
         order = Order(
@@ -142,7 +145,7 @@ class Trial:
                 if server.started is not None:
                     self.emit("server_started", **server_record(server.started))
                 watch.stops(client)
-                client.prepare(self._request(expected, progress.rounds.first))
+                client.prepare(self._request(expected, progress.rounds.first, progress.rounds))
                 observer = Observer(order, self.deployer, note=progress.notes.append)
                 ready = progress.ready = server.ready()
                 watch.serves(None if self.job.config.deploy.url is not None else server.death)
@@ -162,7 +165,7 @@ class Trial:
     ) -> None:
         rounds = progress.rounds
         for repeat, load in rounds:
-            request = self._request(endpoint, load, repeat=repeat, heard=watch.heard)
+            request = self._request(endpoint, load, rounds, repeat=repeat, heard=watch.heard)
             began_s = self.clock()
             try:
                 with watch.measuring(load):
@@ -183,6 +186,7 @@ class Trial:
         self,
         endpoint: Endpoint,
         load: Load,
+        rounds: Rounds,
         *,
         repeat: int = 0,
         heard: Callable[[Progress], None] = lambda _: None,
@@ -201,7 +205,7 @@ class Trial:
 
         return MeasureRequest(
             endpoint=endpoint,
-            traffic=traffic_of(self.job.config.workload, self.job.plan.wording),
+            traffic=rounds.traffic(self.job.plan.wording),
             load=load,
             repeat=repeat,
             out_dir=self.job.folder,
@@ -219,7 +223,7 @@ class Trial:
         results = progress.rounds.results()
         best = None
         if status is Status.MEASURED:
-            best, status, failure = ended_as(results, self.job.config)
+            best, status, failure = progress.rounds.ended_as(results)
         told = [*progress.notes, *progress.rounds.notes, *left_out(measurements)]
         write_measurements(self.job.folder, measurements)
         if self.deployer.recorded:

@@ -76,6 +76,8 @@ def _own(traffic: Traffic, load: Load, *, repeat: int, phase: str) -> Iterator[i
     sizes = {value: slot_of(value, traffic, rate=rate).size for value in loads}
     before = itertools.takewhile(lambda value: value != load.value, loads)
     begin = repeat * sum(sizes[value] for value in loads) + sum(sizes[value] for value in before)
+    if traffic.taken is not None:
+        begin = traffic.taken
     slot = slot_of(load.value, traffic, rate=rate)
     for number in itertools.count():
         yield begin + slot.place(phase, number)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict
 
+from autotune.plan.loads import fixed_loads
 from autotune.records import Load, Mode, Traffic, Wording
 from autotune.schema import Config, WorkloadConfig
+from autotune.workload.slots import slot_of
 
 APPROXIMATE = Wording()
 
@@ -28,9 +31,14 @@ def timeout_of(config: Config) -> float:
 
 
 def loads_of(workload: WorkloadConfig) -> list[Load]:
-    """Return the loads of a workload, in their order, each once."""
+    """Return the loads that a workload gives, in their order, each once; none where they are searched."""
     mode = Mode(workload.mode.value)
-    return [Load(mode=mode, value=float(value)) for value in dict.fromkeys(workload.loads)]
+    return [Load(mode=mode, value=float(value)) for value in fixed_loads(workload)]
+
+
+def taken_by(measured: Iterable[Load], traffic: Traffic) -> int:
+    """Return how many conversations of a file the measurements at these loads have had."""
+    return sum(slot_of(load.value, traffic, rate=load.mode is Mode.RATE).size for load in measured)
 
 
 def traffic_of(workload: WorkloadConfig, wording: Wording = APPROXIMATE) -> Traffic:

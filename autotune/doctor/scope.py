@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from autotune.plan.loads import searches
 from autotune.survey import Survey
 
 LEAST_PAIRS = 3  # fewer give an interval that says nothing
@@ -24,6 +25,8 @@ def scope_problems(asked: Survey, pairs: int) -> list[str]:
         problems.append("sweep.resume: an experiment is measured as a whole: leave it out")
     if config.deploy.kind == "replay":
         problems.append("deploy=replay: recorded rows have no neighbours: choose process or simulated")
+    if searches(config.workload):
+        problems.append("workload.loads=search: doctor --interference measures at one load: give it, as [64]")
     return problems
 
 

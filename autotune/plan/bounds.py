@@ -74,6 +74,7 @@ def _measuring(config: Config) -> list[Bound]:
         ("measure.repeats", config.measure.repeats, 1),
         ("measure.sample_s", config.measure.sample_s, 0.1),
         ("measure.until", config.measure.until, 0.001),
+        ("measure.max_points", config.measure.max_points, 1),
         ("measure.max_repeats", config.measure.max_repeats, 1),
         ("measure.stall_timeout_s", config.measure.stall_timeout_s, 2),  # clients report once a second
         ("measure.trial_timeout_s", config.measure.trial_timeout_s, 0.001),

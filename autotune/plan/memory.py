@@ -14,6 +14,7 @@ from autotune.plan.account import Account, account, gpu_gib_of, mean_tokens
 from autotune.plan.advice import shorter, what_fits
 from autotune.plan.arguments import canonical
 from autotune.plan.facts import ModelFacts
+from autotune.plan.loads import fixed_loads
 from autotune.plan.runtimes.protocol import Layout, Runtime, Setup
 from autotune.plan.weights import formats_of, params_of, weights_of
 from autotune.records import InventoryKind, Memory
@@ -105,7 +106,7 @@ def _notes(setup: Setup, held: Account) -> tuple[str, ...]:
         return ()
     notes = []
     workload = setup.config.workload
-    lowest = min(workload.loads, default=1) if workload.mode is LoadMode.concurrency else 1
+    lowest = min(fixed_loads(workload), default=1) if workload.mode is LoadMode.concurrency else 1
     if held.requests < lowest:
         fitting = f"{_counted(held.requests)} of {held.mean_tokens:,} tokens"
         notes.append(f"KV cache for {fitting}, fewer than the lowest load of {lowest:g}: requests will wait")

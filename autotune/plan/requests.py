@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from autotune.plan.loads import fixed_loads, searches, span
 from autotune.schema import Arrival, Config, LoadMode, MeasureConfig, WorkloadConfig, WorkloadKind
 from autotune.workload import kept, pool
 from autotune.workload.files import Reading, read_lines, read_sharegpt
@@ -90,8 +91,8 @@ def repeats_of(measure: MeasureConfig) -> int:
 
 def _slots(workload: WorkloadConfig) -> list[Slot]:
     rate = workload.mode is LoadMode.rate
-    loads = [load for load in dict.fromkeys(workload.loads) if 0 < load < float("inf")]
-    return [slot_of(load, workload, rate=rate) for load in loads]
+    loads = [span(workload)[1]] if searches(workload) else fixed_loads(workload)
+    return [slot_of(load, workload, rate=rate) for load in loads if load > 0]
 
 
 _FORMS = {

@@ -9,7 +9,7 @@ from dataclasses import fields, replace
 
 from autotune.failures.kinds import KINDS
 from autotune.failures.retry import LONGEST_S
-from autotune.plan import slo, traffic
+from autotune.plan import loads, slo, traffic
 from autotune.plan.bounds import bounds
 from autotune.plan.constraints import NODE, shape_reasons
 from autotune.plan.runtimes.protocol import Layout, Setup
@@ -81,9 +81,7 @@ def value_problems(config: Config) -> list[str]:
     ]
     if not config.model.path and config.deploy.url is None and config.deploy.kind != "replay":
         problems.append("model.path: must be given: a folder, a GGUF file or a hub name")
-    problems += traffic.problems(config) + slo.problems(config)
-    if not config.workload.loads:
-        problems.append("workload.loads=[]: give at least one load, such as [1,8]")
+    problems += traffic.problems(config) + loads.problems(config) + slo.problems(config)
     if config.gpus.min_free_fraction > 1:
         problems.append(f"gpus.min_free_fraction={config.gpus.min_free_fraction:g}: must be from 0 to 1")
     if config.retry.backoff_s > LONGEST_S:
@@ -95,24 +93,11 @@ def value_problems(config: Config) -> list[str]:
         problems.append(f"objective.metric={config.objective.metric}: no such metric{hint}")
     if config.objective.metric == "usd_per_mtok" and config.gpus.usd_per_hour is None:
         problems.append("objective.metric=usd_per_mtok: needs the price of a GPU, gpus.usd_per_hour")
-    problems += [
-        f"workload.loads: {load:g} is not a load; must be above 0"
-        for load in config.workload.loads
-        if load <= 0
-    ]
-    if config.workload.mode.value == "concurrency":
-        problems += [
-            f"workload.loads: {load:g} requests cannot be in flight; give a whole number"
-            for load in config.workload.loads
-            if load != int(load)
-        ]
     measure = config.measure
     if measure.until is not None and measure.max_repeats < measure.repeats:
         problems.append(
             f"measure.max_repeats={measure.max_repeats}: must be at least measure.repeats={measure.repeats}"
         )
-    if config.objective.load not in {"best", "lowest", "highest"}:
-        problems += _named_load(config)
     return problems
 
 
@@ -127,11 +112,3 @@ def _sweep_problems(sweep: SweepConfig) -> list[str]:
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", sweep.name):
         return [f"sweep.name={sweep.name}: must be letters, digits, '_', '-' and '.': it names a folder"]
     return []
-
-
-def _named_load(config: Config) -> list[str]:
-    named = config.objective.load
-    loads = [f"{load:g}" for load in config.workload.loads]
-    if named in loads:
-        return []
-    return [f"objective.load={named}: must be best, lowest, highest or one of {', '.join(loads)}"]

@@ -7,6 +7,7 @@ from typing import Any
 
 from autotune.plan.account import mean_tokens
 from autotune.plan.consistency import context_of
+from autotune.plan.loads import fixed_loads, searches
 from autotune.plan.runtimes.protocol import Setup
 from autotune.records import Wording
 from autotune.schema import Arrival, Config, LoadMode, WorkloadConfig, WorkloadKind
@@ -31,6 +32,9 @@ LEAST_SHARE = 0.0005  # below this the sample says nothing
 def identity(workload: WorkloadConfig, wording: Wording) -> dict[str, Any]:
     """Return what is equal for two workloads exactly if they send the same requests: no path of this host."""
     fields = {**vars(workload), "sampling": vars(workload.sampling)}
+    if not searches(workload):
+        fields["loads"] = fixed_loads(workload)
+        del fields["least_load"], fields["most_load"]
     if workload.file_sha256 is not None:
         del fields["file"]
     return {**fields, "wording": wording.identity}

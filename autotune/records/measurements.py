@@ -87,7 +87,8 @@ class Traffic:
     the first `ramp_s` of the warm-up; that goes on until the latency is steady, until `warmup_max_s` at most
     (0: the least warm-up is enough).
     The other fields are those of `schema.WorkloadConfig` and `Wording`; `loads` are all that are measured
-    one after another.
+    one after another; where they are searched, `taken` are the conversations of a file that earlier
+    measurements had.
     """
 
     endpoint: str
@@ -111,6 +112,7 @@ class Traffic:
     turn_overhead_tokens: int = 0
     pool: str | None = None
     loads: tuple[float, ...] = ()
+    taken: int | None = None
     arrival: str = "poisson"
     burstiness: float = 1.0
     ramp_s: float = 0.0

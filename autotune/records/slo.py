@@ -50,7 +50,8 @@ class Verdict:
 
     `unknown` are metrics that were not measured: nobody can say that such a load meets its bounds. `ratio` is
     the greatest measured share of what is allowed: 1 is just met. `shown` says that the noise is known
-    and does not allow a violation. What violates a `constraint` does not rank.
+    and does not allow a violation. What violates a `constraint` does not rank. With `strict`
+    what is doubtful is not met.
     """
 
     violations: tuple[Violation, ...] = ()
@@ -58,12 +59,13 @@ class Verdict:
     doubtful: tuple[str, ...] = ()
     ratio: float = 0.0
     shown: bool = False
+    strict: bool = False
     constraint: bool = True
 
     @property
     def meets(self) -> bool:
         """Whether every bound is met."""
-        return not self.violations and not self.unknown
+        return not self.violations and not self.unknown and not (self.strict and self.doubtful)
 
     @property
     def excess(self) -> float:

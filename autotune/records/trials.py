@@ -16,11 +16,12 @@ class Status(str, Enum):
 
     MEASURED = "measured"
     SLO_VIOLATED = "slo_violated"
+    PRUNED = "pruned"
     FAILED = "failed"
     INTERRUPTED = "interrupted"
 
 
-WORKED = frozenset({Status.MEASURED.value, Status.SLO_VIOLATED.value})
+WORKED = frozenset({Status.MEASURED.value, Status.SLO_VIOLATED.value, Status.PRUNED.value})
 """What a trial ended as whose engine served."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -155,7 +156,10 @@ def _rejected(out: Console, state: SweepState) -> None:
 
 def _notes(rankings: Sequence[Ranking]) -> list[str]:
     rows = [row for ranking in rankings for row in ranking.rows]
-    notes = [note for row in rows for note in row.finished["notes"] if not is_lesson(note)]
+    said = [(row, note) for row in rows for note in row.finished["notes"] if not is_lesson(note)]
+    of = Counter(note for _, note in said)
+    alone = len(rows) > 1  # what one of several trials says is told with its name
+    notes = [f"{row.queued['label']}: {note}" if alone and of[note] == 1 else note for row, note in said]
     if any(row.queued["plan"]["gpus"] == 0 for row in rows):
         notes.append("the number of GPUs is unknown: absolute values are ranked; set gpus.count")
     notes += doubts(rows)

@@ -64,7 +64,9 @@ class WorkloadConfig:
     max_tokens: int | None = None  # sharegpt, jsonl: longer requests are left out; null: the model's length
     endpoint: ApiEndpoint = ApiEndpoint.completions
     mode: LoadMode = LoadMode.concurrency
-    loads: list[float] = MISSING  # requests in flight, or requests/s; measured one after another
+    loads: Any = MISSING  # a list of requests in flight, or of requests/s; search: the highest within the SLO
+    least_load: float | None = None  # search: not below; null: 1 in flight, 0.1 requests/s
+    most_load: float | None = None  # search: not above; null: 1024 in flight, 1000 requests/s
     input_tokens: int | None = MISSING  # null: the file's lengths
     output_tokens: int | None = MISSING  # likewise; given with a file: the length of every answer
     input_spread: float = 0.0
@@ -233,6 +235,7 @@ class MeasureConfig:
         None  # then more, until the score is known to this share: 0.02 is ± 2 %; null: no more
     )
     max_repeats: int = 20  # with until: not more than so many
+    max_points: int = 8  # workload.loads=search: loads measured at the most
     shuffle: bool = True  # loads in a repeat, and candidates as packing allows, in an order drawn from seed
     sample_s: float | None = 1.0  # between two looks at the engine's metrics and its GPUs; null: never
     stall_timeout_s: float = 300.0  # an engine has hung from which nothing came for so long; not in a replay

@@ -66,14 +66,20 @@ def summarize(
     price: float | None,
     cuts: Cuts | None = None,
     slo: SloConfig | None = None,
+    strict: bool = False,
 ) -> tuple[LoadResult, ...]:
-    """Return one result for each load, lowest first: its repeats put together (`estimates`), and judged."""
+    """Return one result for each load, lowest first: its repeats put together (`estimates`), and judged.
+
+    With `strict` a load of which the noise leaves it open does not meet its bounds.
+    """
     loads = sorted(dict.fromkeys(item.load for item in measurements), key=lambda load: load.value)
     found = (
         _result([item for item in measurements if item.load == load], objective, gpus, price, cuts or {})
         for load in loads
     )
-    return tuple(found if slo is None else (_judged(result, slo, objective.direction) for result in found))
+    if slo is None:
+        return tuple(found)
+    return tuple(_judged(result, slo, objective.direction, strict=strict) for result in found)
 
 
 def best_result(
@@ -149,9 +155,11 @@ def _result(
     )
 
 
-def _judged(result: LoadResult, slo: SloConfig, direction: Direction) -> LoadResult:
+def _judged(result: LoadResult, slo: SloConfig, direction: Direction, *, strict: bool) -> LoadResult:
     """The result with its verdict; where violations are to cost something, with what is left of its score."""
     verdict = judge(result.metrics, result.intervals, bounds_of(slo))
+    if verdict is not None and strict:
+        verdict = replace(verdict, strict=True)
     if verdict is not None and slo.mode is SloMode.penalty:
         verdict = replace(verdict, constraint=False)
     result = replace(result, slo=verdict)

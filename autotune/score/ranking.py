@@ -79,7 +79,7 @@ def rank(
     """
     groups: dict[str, list[tuple[int, Mapping[str, Any], Mapping[str, Any]]]] = {}
     for item in trials:
-        groups.setdefault(_group(item[1]), []).append(item)
+        groups.setdefault(group_of(item[1]), []).append(item)
     return [Ranking(title=title, rows=_ranked(items, direction)) for title, items in groups.items()]
 
 
@@ -98,7 +98,8 @@ def _ranked(
     )
 
 
-def _group(queued: Mapping[str, Any]) -> str:
+def group_of(queued: Mapping[str, Any]) -> str:
+    """Return what the trials have in common that are compared with the one that was so queued."""
     choices = [f"{group}={queued['choices'].get(group, '')}" for group in COMPARED]
     fields = [o for o in queued["overrides"] if o.split(".")[0] in COMPARED and "." in o]
     return " ".join([*choices, *fields])

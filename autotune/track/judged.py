@@ -48,7 +48,8 @@ def missed(record: Mapping[str, Any] | None) -> str:
     if record is None or record["meets"]:
         return ""
     unknown = [f"{metric} unknown" for metric in record["unknown"]]
-    return ", ".join([*map(_missed, record["violations"]), *unknown])
+    found = [*map(_missed, record["violations"]), *unknown]
+    return ", ".join(found or [f"{metric} within the noise of its bound" for metric in record["doubtful"]])
 
 
 def _missed(violation: Mapping[str, Any]) -> str:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from autotune.observe.series import read_points
 from autotune.places import local_store
+from autotune.records import WORKED
 from autotune.track.database import ensure_database
 from autotune.track.journal import Tail
 from autotune.track.noise import client_bound, noise_columns
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 Event = Mapping[str, Any]
 
-TERMINAL = {"measured": "FINISHED", "slo_violated": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
+TERMINAL = {**dict.fromkeys(WORKED, "FINISHED"), "failed": "FAILED", "interrupted": "KILLED"}
 """MLflow's own run status for each of ours."""
 
 HTTP_PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}

@@ -10,6 +10,9 @@ from typing import Any
 
 from autotune.errors import ConfigError
 from autotune.records import WORKED, Status
+from autotune.schema import Direction
+from autotune.score.objective import order_key
+from autotune.score.ranking import group_of
 from autotune.track.blame import Blame
 from autotune.track.journal import NAME, read
 
@@ -87,6 +90,13 @@ class SweepState:
     def simulated(self) -> bool:
         """Whether the engine or the GPUs of any trial are stand-ins."""
         return self.stand_ins or bool((self.started or {}).get("simulated"))
+
+    def rival(self, number: int, direction: Direction) -> float | None:
+        """Return the best score by now of the trials that one is ranked with; None: there is none."""
+        group = group_of(self.trials[number].queued)
+        scores = [t.score for t in list(self.trials.values()) if group_of(t.queued) == group]
+        known = [score for score in scores if score is not None]
+        return min(known, key=lambda score: order_key(score, direction), default=None)
 
     def apply(self, event: Mapping[str, Any]) -> None:
         """Take one more event in; those that change no outcome are passed over."""

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from autotune.records import Bound, Interval, Load, LoadResult, Measurement, Mode, Status
-from autotune.rounds import ended_as
+from autotune.rounds import Rounds
 from autotune.schema import Config, Direction, ObjectiveConfig, SloConfig, SloMode
 from autotune.score.objective import best_result, summarize
 from autotune.score.slo import error_rate, judge, penalty
@@ -39,6 +39,11 @@ CURVE = [measured(1, 10, 100), measured(8, 19, 420), measured(32, 30, 900)]
 def results(slo: SloConfig, curve: list[Measurement] = CURVE) -> tuple[LoadResult, ...]:
     """The loads of a curve, judged."""
     return summarize(curve, MOST, 1, price=None, slo=slo)
+
+
+def rounds(config: Config) -> Rounds:
+    """Those of a trial on one GPU."""
+    return Rounds(config=config, gpus=1, recorded=False)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +129,7 @@ def test_where_nothing_meets_them_the_trial_violates(load: str, chosen: float, s
     """With the load that misses by least, unless one is named."""
     objective = ObjectiveConfig(metric=MOST.metric, direction=MOST.direction, load=load)
     config = Config(objective=objective, slo=SloConfig(tpot_ms_p95=5.0))
-    best, ended, failure = ended_as(results(config.slo), config)
+    best, ended, failure = rounds(config).ended_as(results(config.slo))
     assert best is not None
     assert (best.load.value, ended, failure) == (chosen, status, None)
     assert not best.ranks
@@ -133,7 +138,7 @@ def test_where_nothing_meets_them_the_trial_violates(load: str, chosen: float, s
 def test_a_named_load_is_judged_though_others_meet_the_bounds() -> None:
     """Whoever names a load wants to know of that one."""
     objective = ObjectiveConfig(metric=MOST.metric, direction=MOST.direction, load="32")
-    best, ended, _ = ended_as(results(TPOT_20), Config(objective=objective, slo=TPOT_20))
+    best, ended, _ = rounds(Config(objective=objective, slo=TPOT_20)).ended_as(results(TPOT_20))
     assert best is not None
     assert (best.load.value, ended) == (32, Status.SLO_VIOLATED)
 
@@ -149,7 +154,7 @@ def test_highest_is_the_highest_that_meets_them() -> None:
 def test_a_bound_without_a_measurement_fails_the_trial() -> None:
     """The message names the metric."""
     slo = SloConfig(itl_ms_p99=5.0)
-    best, ended, failure = ended_as(results(slo), Config(objective=MOST, slo=slo))
+    best, ended, failure = rounds(Config(objective=MOST, slo=slo)).ended_as(results(slo))
     assert (best, ended) == (None, Status.FAILED)
     assert failure is not None
     assert "itl_ms_p99 was not measured" in failure.message
@@ -174,7 +179,7 @@ def test_a_penalty_lets_violators_rank_behind() -> None:
     assert found[2].metrics["output_tokens_per_s"] == 900
     assert found[2].score_repeats == pytest.approx((900 * math.exp(-2.5),))
     assert not found[2].meets
-    best, ended, _ = ended_as(found[2:], Config(objective=MOST, slo=slo))
+    best, ended, _ = rounds(Config(objective=MOST, slo=slo)).ended_as(found[2:])
     assert best is not None
     assert ended is Status.SLO_VIOLATED
 
