@@ -22,7 +22,6 @@ OF_A_SEARCH = ("requests_per_s", "e2e_ms_p50")
 OPEN = 6  # repeats at a load of which it is not known whether it meets the bounds
 APART = 1.25  # times a lower load: from there on the two tell whether the engine is saturated
 GAIN = 1.03  # times its throughput: less than that is none
-BEHIND = 0.95  # of the arrivals: fewer requests that come out are too few
 QUEUES = 0.5  # of what the load has grown by: if half of the latencies grew by as much, requests wait
 
 
@@ -85,13 +84,12 @@ class SearchedLoads:
         if lower is not None and lower.load < load.value:
             before = next(each for at, each in known.items() if at.value == lower.load)
         is_saturated = saturated(result, before)
-        if is_saturated:
+        overrun = result.slo is not None and result.slo.overrun
+        if is_saturated or overrun:
             out = result.metrics.get("requests_per_s", 0.0)
             self.say(f"{load}: saturated, {out:.3g} requests/s come out and the queue grows")
-        overrun = is_saturated and load.mode is Mode.RATE
         ratio = 0.0 if result.slo is None else result.slo.ratio
-        met = result.meets and not overrun
-        return Point(load=load.value, ratio=ratio, met=met, saturated=is_saturated and not overrun)
+        return Point(load=load.value, ratio=ratio, met=result.meets, saturated=is_saturated)
 
     def _cannot_win(self, search: LoadSearch) -> str | None:
         """Why no load that is left can beat another trial: none makes more than one that is too high."""
@@ -112,23 +110,14 @@ class SearchedLoads:
 
 
 def saturated(result: LoadResult, before: LoadResult | None) -> bool:
-    """Return whether offering more brings no more than at the lower load `before`, and requests wait.
-
-    At a rate fewer requests come out than go in; without a lower load that is all there is to see.
-    """
+    """Return whether more in flight brings no more than the lower load `before`, and requests wait."""
     made = _high(result, "requests_per_s")
-    if made is None:
+    if made is None or before is None or result.load.mode is Mode.RATE:
         return False
-    behind = result.load.mode is Mode.RATE and made < BEHIND * result.load.value
-    if before is None:
-        return behind
     grown = result.load.value / before.load.value
-    if grown < APART and not behind:
-        return False
-    before_made = before.metrics.get("requests_per_s", 0.0)
     latency, earlier = (each.metrics.get("e2e_ms_p50") for each in (result, before))
     waits = latency is None or not earlier or latency >= earlier * (1 + QUEUES * (grown - 1))
-    return waits and (behind if result.load.mode is Mode.RATE else made <= GAIN * before_made)
+    return grown >= APART and waits and made <= GAIN * before.metrics.get("requests_per_s", 0.0)
 
 
 def _high(result: LoadResult, metric: str) -> float | None:

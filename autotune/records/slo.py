@@ -51,7 +51,8 @@ class Verdict:
     `unknown` are metrics that were not measured: nobody can say that such a load meets its bounds. `ratio` is
     the greatest measured share of what is allowed: 1 is just met. `shown` says that the noise is known
     and does not allow a violation. What violates a `constraint` does not rank. With `strict`
-    what is doubtful is not met.
+    what is doubtful is not met; nor is anything at a rate that is `overrun`, from which fewer requests come
+    out than go in.
     """
 
     violations: tuple[Violation, ...] = ()
@@ -60,12 +61,13 @@ class Verdict:
     ratio: float = 0.0
     shown: bool = False
     strict: bool = False
+    overrun: bool = False
     constraint: bool = True
 
     @property
     def meets(self) -> bool:
         """Whether every bound is met."""
-        return not self.violations and not self.unknown and not (self.strict and self.doubtful)
+        return not (self.violations or self.unknown or self.overrun or (self.strict and self.doubtful))
 
     @property
     def excess(self) -> float:

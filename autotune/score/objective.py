@@ -22,7 +22,7 @@ from autotune.schema import Direction, SloConfig, SloMode
 from autotune.score import outliers
 from autotune.score.batches import Batches
 from autotune.score.estimates import Estimate, estimates, inverse, scaled
-from autotune.score.slo import error_rate, judge, penalty
+from autotune.score.slo import error_rate, is_overrun, judge, penalty
 
 if TYPE_CHECKING:
     from autotune.schema import ObjectiveConfig
@@ -70,7 +70,7 @@ def summarize(
 ) -> tuple[LoadResult, ...]:
     """Return one result for each load, lowest first: its repeats put together (`estimates`), and judged.
 
-    With `strict` a load of which the noise leaves it open does not meet its bounds.
+    With `strict` a load of which the noise leaves it open does not meet its bounds, nor an overrun rate.
     """
     loads = sorted(dict.fromkeys(item.load for item in measurements), key=lambda load: load.value)
     found = (
@@ -158,8 +158,8 @@ def _result(
 def _judged(result: LoadResult, slo: SloConfig, direction: Direction, *, strict: bool) -> LoadResult:
     """The result with its verdict; where violations are to cost something, with what is left of its score."""
     verdict = judge(result.metrics, result.intervals, bounds_of(slo))
-    if verdict is not None and strict:
-        verdict = replace(verdict, strict=True)
+    if strict:
+        verdict = replace(verdict or Verdict(), strict=True, overrun=is_overrun(result))
     if verdict is not None and slo.mode is SloMode.penalty:
         verdict = replace(verdict, constraint=False)
     result = replace(result, slo=verdict)

@@ -13,8 +13,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from autotune.records import ATTAINMENT, ERROR_RATE, Bound, Interval, Verdict, Violation
+from autotune.records import ATTAINMENT, ERROR_RATE, Bound, Interval, LoadResult, Mode, Verdict, Violation
 
+SUSTAINED = 0.95  # of the arrivals: fewer requests that come out are too few
 STEEPNESS = 5.0  # of the penalty
 LEAST_MISSES = 1e-3  # what an attainment of 1 is taken to allow, to say by how much it is missed
 
@@ -42,6 +43,13 @@ def judge(
         ratio=max(ratios.values(), default=0.0),
         shown=sure and not doubtful and not violations and not unknown,
     )
+
+
+def is_overrun(result: LoadResult) -> bool:
+    """Return whether fewer requests come out than go in at a rate, by more than the noise: a queue grows."""
+    made = result.intervals.get("requests_per_s")
+    most = result.metrics.get("requests_per_s") if made is None else made.high
+    return result.load.mode is Mode.RATE and most is not None and most < SUSTAINED * result.load.value
 
 
 def penalty(verdict: Verdict | None) -> float:

@@ -39,6 +39,7 @@ def verdict_record(result: LoadResult | None) -> dict[str, Any] | None:
             for each in verdict.violations
         ],
         "doubtful": list(verdict.doubtful),
+        "overrun": verdict.overrun,
         "unknown": list(verdict.unknown),
     }
 
@@ -48,7 +49,8 @@ def missed(record: Mapping[str, Any] | None) -> str:
     if record is None or record["meets"]:
         return ""
     unknown = [f"{metric} unknown" for metric in record["unknown"]]
-    found = [*map(_missed, record["violations"]), *unknown]
+    overrun = ["fewer requests come out than go in"] if record["overrun"] else []
+    found = [*map(_missed, record["violations"]), *unknown, *overrun]
     return ", ".join(found or [f"{metric} within the noise of its bound" for metric in record["doubtful"]])
 
 
