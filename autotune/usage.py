@@ -50,7 +50,8 @@ Often used keys: runtime.version, runtime.args.NAME (an engine argument, with un
 runtime.env.NAME, model.path, workload.loads, workload.input_tokens, workload.output_tokens,
 workload.file (of workload=sharegpt and jsonl), workload.sampling.temperature,
 deploy.url (measure a running engine), measure.repeats, measure.until=0.02 (repeat until the score is
-known to 2 %), launcher.max_parallel, sweep.name, sweep.resume=true (continue the sweep of that name,
+known to 2 %), launcher.max_parallel, slo.ttft_ms_p95=800 (bounds), workload.loads=search (the
+highest load within them), sweep.name, sweep.resume=true (continue the sweep of that name,
 also after a kill -9), tracking.uri.
 
 exit status: 0 finished (failed trials are results), 1 no trial succeeded, 2 wrong configuration and
