@@ -94,6 +94,7 @@ class BenchmarkConfig:
     """The load client."""
 
     kind: str = MISSING  # key of benchmark: native
+    venv: str | None = None  # Python environment of the client; null: the one doctor --install made
     request_timeout_s: float | None = None  # a request without an end by then has failed; null: 300 or longer
     processes: int | None = None  # native: of the client; null: by the load and the cores it may use
 
