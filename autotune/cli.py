@@ -140,7 +140,14 @@ def _doctor(words: list[str]) -> int:
     parser = _experiment_parser()
     parser.add_argument("--interference", action="store_true")
     parser.add_argument("--pairs", type=int)
+    parser.add_argument("--install", nargs="?", const="")
     known, rest = _split(parser, words)
+    if known.install is not None:
+        if rest or known.multirun or known.interference or known.pairs is not None:
+            return complain([f"doctor --install takes one client and nothing else, not {shlex.join(words)}"])
+        from autotune.doctor.install import run_install
+
+        return run_install(known.install)
     if known.multirun:
         return complain(["doctor looks at one configuration: leave out -m"])
     if not known.interference:

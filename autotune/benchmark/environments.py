@@ -79,7 +79,11 @@ def environment_of(kind: str) -> Path:
 
     Raises: KeyError for a client that has none.
     """
-    package = CLIENTS[kind]
+    return folder_of(CLIENTS[kind])
+
+
+def folder_of(package: ClientPackage) -> Path:
+    """Return where the prepared environment of that very version is."""
     return cache_dir() / "clients" / f"{package.distribution}-{package.version}"
 
 
