@@ -100,7 +100,15 @@ class Making:
         self.log.write_bytes(b"")
         requirements = [self.package.requirement, *self.package.pins]
         python = self.venv / "bin" / "python"
-        pip = [python, "-m", "pip", "--disable-pip-version-check", "--no-input", "install", *requirements]
+        pip: list[str | Path] = [
+            python,
+            "-m",
+            "pip",
+            "--disable-pip-version-check",
+            "--no-input",
+            "install",
+            *requirements,
+        ]
         self._step("making a Python environment", [sys.executable, "-m", "venv", self.venv], lock)
         with self._temporary() as temp:
             self._step(f"installing {', '.join(requirements)}", pip, lock, temp=temp)

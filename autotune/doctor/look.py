@@ -35,7 +35,7 @@ def run_doctor(
                 *gpus,
                 *engine_findings(hydra, asked.config, config_name),
                 docker_finding(),
-                *client_findings(asked.config.benchmark),
+                *client_findings(asked.config),
                 *place_findings(asked.config),
                 *_a_run(asked, free),
             ]
