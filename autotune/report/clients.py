@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
 from rich.console import Console
 from rich.markup import escape
@@ -13,7 +14,7 @@ from rich.table import Table
 
 from autotune.doctor.alternation import Turn
 from autotune.records import Load
-from autotune.report.client_reasons import Account, account_of, reasons, whole_run_tokens_per_s
+from autotune.report.client_reasons import Account, account_of, reasons
 from autotune.report.interference import COARSE_PERCENT, SMALL_PERCENT
 from autotune.score.statistics import Difference, paired_difference
 
@@ -157,12 +158,14 @@ def _by_their_definition(comparison: Comparison, accounts: Mapping[str, Account]
     """How much of a difference in throughput is definition alone."""
     native, *others = accounts.values()
     ours = native.metrics.get("output_tokens_per_s")
-    theirs = whole_run_tokens_per_s([turn for turn in comparison.turns if turn.client == native.client])
-    if not ours or theirs is None or not any(account.rounds for account in others):
+    own = (turn.whole_run_tokens_per_s for turn in comparison.turns if turn.client == native.client)
+    whole = [value for value in own if value is not None]
+    if not ours or not whole or not any(account.rounds for account in others):
         return []
     return [
-        f"{native.client}: by the others' definition its own requests make {theirs:.1f} output tok/s "
-        f"({100 * (theirs / ours - 1):+.1f} %): so much is filling and draining, not the engine"
+        f"{native.client}: counted as the others do, without the requests around the measured ones, it has "
+        f"{fmean(whole):.1f} output tok/s ({100 * (fmean(whole) / ours - 1):+.1f} %): so much is filling and "
+        "draining, and not the engine"
     ]
 
 

@@ -38,7 +38,9 @@ def _texts(lines: Iterable[bytes]) -> Iterator[bool]:
         choices = json.loads(content).get("choices")
         if choices:
             delta = choices[0].get("delta", {})
-            yield any(isinstance(text, str) and text for text in (choices[0].get("text"), *delta_texts(delta)))
+            yield any(
+                isinstance(text, str) and text for text in (choices[0].get("text"), *delta_texts(delta))
+            )
 
 
 def delta_texts(delta: dict[str, object]) -> list[object]:
