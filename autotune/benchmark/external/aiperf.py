@@ -1,6 +1,6 @@
 """NVIDIA AIPerf, `aiperf profile`.
 
-It sends our very bodies (`inputs_json`, word for word), warm-up first, and keeps every chunk of every request.
+It sends our very bodies (`inputs_json`, word for word), warm-up first, and keeps every chunk of each request.
 What it does in another way, and what is made of it (source: AIPerf 0.13.0):
 
 * Its `inter_token_latency` is our TPOT, its `inter_chunk_latency` our ITL.

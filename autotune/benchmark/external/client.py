@@ -13,7 +13,7 @@ from typing import Any
 
 from autotune import scratch
 from autotune.benchmark.external.results import measurement_of
-from autotune.benchmark.external.tool import Command, Report, Task, Tool, UnreadableReport
+from autotune.benchmark.external.tool import REPORTS, Command, Report, Task, Tool, UnreadableReport
 from autotune.benchmark.external.usage import Usage
 from autotune.benchmark.protocol import MeasureRequest, Progress
 from autotune.errors import ConfigError, Interrupted, TrialError
@@ -26,8 +26,6 @@ GRACE_S = 1.0  # between SIGTERM and SIGKILL
 TICK_S = 1.0  # between two looks at how far it is
 POLL_S = 0.05  # how soon its end is seen
 AROUND_S = 300.0  # for its start and for its report
-KEEP = "clients"
-"""The folder in a trial's folder with what the clients themselves reported."""
 OURS = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__")
 """Variables of the environment that autotune runs in: they would lead another environment astray."""
 UNREADABLE = (UnreadableReport, LookupError, TypeError, ValueError, OSError, AttributeError)
@@ -80,7 +78,7 @@ class ExternalClient:
         except ConfigError as error:
             raise TrialError("benchmark_failed", str(error)) from error
         name = f"{self._tool.kind}-{request.load.mode.value}-{request.load.value:g}-{request.repeat}"
-        folder = request.out_dir.resolve() / KEEP / name
+        folder = request.out_dir.resolve() / REPORTS / name
         shutil.rmtree(folder, ignore_errors=True)  # an attempt before this one must not be read as this one
         folder.mkdir(parents=True)
         temporary = scratch.make(request.out_dir)
@@ -184,7 +182,7 @@ class ExternalClient:
 
 
 def bound_s(task: Task) -> float:
-    """Return how long a measurement may take: each request its time-out, one after the other where it must."""
+    """Return how long a measurement may take: each request its time-out, in turn where it must be."""
     value = task.request.load.value
     many = task.warmup + task.measured
     rounds = math.ceil(many / value) if task.closed else 2
@@ -213,7 +211,7 @@ def _later(last: Progress, now: Progress) -> Progress:
 
 
 def _shown(task: Task) -> str:
-    return f"{KEEP}/{task.folder.name}/{task.log.name}"
+    return f"{REPORTS}/{task.folder.name}/{task.log.name}"
 
 
 def _last_words(task: Task) -> str:

@@ -38,7 +38,9 @@ def _texts(lines: Iterable[bytes]) -> Iterator[bool]:
         choices = json.loads(content).get("choices")
         if choices:
             delta = choices[0].get("delta", {})
-            yield any(isinstance(text, str) and text for text in (choices[0].get("text"), *delta_texts(delta)))
+            yield any(
+                isinstance(text, str) and text for text in (choices[0].get("text"), *delta_texts(delta))
+            )
 
 
 def delta_texts(delta: dict[str, object]) -> list[object]:
@@ -61,7 +63,7 @@ def main() -> None:
             Path(out).write_text(json.dumps(_ask(url, Path(body).read_bytes())))
             break
         except (OSError, ValueError) as error:
-            print(f"autotune: how answers begin and end is unknown: {error}", file=sys.stderr, flush=True)
+            sys.stderr.write(f"autotune: how answers begin and end is unknown: {error}\n")
     os.execv(argv[0], argv)  # noqa: S606  (an argument list, no shell)
 
 

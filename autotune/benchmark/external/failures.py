@@ -14,7 +14,10 @@ KINDS = (
         "truncated",
     ),
     (r"Cannot connect|ConnectError|ConnectionRefused|Connect call failed|Connection refused", "connect"),
-    (r"connection attempts failed|ClientConnector|Name or service not known|Network is unreachable", "connect"),
+    (
+        r"connection attempts failed|ClientConnector|Name or service not known|Network is unreachable",
+        "connect",
+    ),
     (r"Never received a valid chunk|No responses with actual content|no content", "no_content"),
     (r"JSONDecodeError|Expecting value|json", "bad_response"),
 )
