@@ -21,6 +21,7 @@ from typing import Any
 
 from autotune.benchmark.body import body_of
 from autotune.benchmark.external.failures import failure_in
+from autotune.benchmark.external.reading import read_object
 from autotune.benchmark.external.tool import Abilities, Command, Report, Task, UnreadableReport, words_of
 from autotune.benchmark.external.uncounted import write_tokenizer
 from autotune.benchmark.metrics import RequestRecord
@@ -183,12 +184,7 @@ def _value(metrics: Mapping[str, Any], name: str, missing: Any = None) -> Any:
 
 
 def _stated(file: Path) -> dict[str, float]:
-    try:
-        summary = json.loads(file.read_text())
-    except FileNotFoundError as error:
-        raise UnreadableReport(f"it left no {file.name}") from error
-    except ValueError as error:
-        raise UnreadableReport(f"{file.name} is not whole: {error}") from error
+    summary = read_object(file)
     version = str(summary.get("schema_version"))
     if not version.startswith(SCHEMA):
         raise UnreadableReport(f"{file.name} has schema {version}, not {SCHEMA}x")

@@ -52,7 +52,7 @@ class ExternalClient:
         try:
             process = self._start(task, self._tool.command(task))
             try:
-                code = self._follow(process, task, used)
+                code, last = self._follow(process, task, used)
             finally:
                 process.terminate(GRACE_S)
                 with self._guard:
@@ -61,7 +61,16 @@ class ExternalClient:
             shutil.rmtree(task.scratch, ignore_errors=True)
         if self._stopped.is_set():
             raise Interrupted
-        return self._judge(task, code, used)
+        measured = self._judge(task, code, used)
+        done = Progress(
+            phase="measure",
+            requests_completed=measured.requests_completed,
+            requests_failed=measured.requests_failed,
+            requests_total=task.measured,
+        )
+        if done != last:  # once told, it is known when the load ended: a client takes its time to sum up
+            request.on_progress(done)
+        return measured
 
     def stop(self) -> None:
         """End a measure in progress, and refuse later ones."""
@@ -103,8 +112,8 @@ class ExternalClient:
                 ) from error
             return self._process
 
-    def _follow(self, process: ProcessGroup, task: Task, used: Usage) -> int:
-        """Wait for its end, and tell about once a second how far it is."""
+    def _follow(self, process: ProcessGroup, task: Task, used: Usage) -> tuple[int, Progress]:
+        """Tell about once a second how far it is; return the status it ended with, and what was told last."""
         limit_s = bound_s(task)
         began_s = told_s = time.monotonic()
         last = self._progress(task)
@@ -127,7 +136,7 @@ class ExternalClient:
                 used.look(process.pid, measuring=last.phase == "measure")
                 task.request.on_progress(last)
         mask.look()
-        return code
+        return code, last
 
     def _progress(self, task: Task) -> Progress:
         try:
@@ -147,14 +156,6 @@ class ExternalClient:
             raise self._failed(task, code, error) from error
         if code != 0:
             raise self._failed(task, code, None)
-        task.request.on_progress(
-            Progress(
-                phase="measure",
-                requests_completed=measured.requests_completed,
-                requests_failed=measured.requests_failed,
-                requests_total=task.measured,
-            )
-        )
         return measured
 
     def _failed(self, task: Task, code: int, error: Exception | None) -> TrialError:
