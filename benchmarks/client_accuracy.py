@@ -5,8 +5,8 @@ by a client of its own; the columns are medians over the repeats, which go round
 moment of the machine does not fall on one load alone.
 
 * The truth is what the server wrote of the very requests that were measured: it knows them by the checksum
-  of what they say. It stamps its writes, the client its reads: the ratio includes the kernel's way from one to
-  the other and the time that either waited for a core. They share the machine, as they do in a trial.
+  of what they say. It stamps its writes, the client its reads: the ratio includes the kernel's way from one
+  to the other and the time that either waited for a core. They share the machine, as they do in a trial.
 * Ideal output is concurrency × tokens / (ttft + (tokens - 1) × itl), with the ttft and itl asked for; with
   `--spread`, tokens are the mean of the measured requests, and about a percent is the draw's.
 * `CPU s` is that of all processes of the client from their start to their end, imports, warm-up and reading

@@ -6,8 +6,8 @@ ttft + i × itl, an absolute time, so nothing drifts; the receipt is the read th
 
 `GET /truth?skip=S&take=N` says when the chunks were really written, for N requests in order of receipt after
 the first S (default: all), of those that ended well; `GET /requests` says it of each request by the checksum
-of what it says, and `GET /reset` forgets. A write may come up to half a millisecond early and, on an idle core,
-one late: the loop's timers have whole milliseconds. It goes to the socket at once, when it is stamped.
+of what it says, and `GET /reset` forgets. A write may come up to half a millisecond early and, on an idle
+core, one late: the loop's timers have whole milliseconds. It goes to the socket at once, when it is stamped.
 """
 
 from __future__ import annotations

@@ -33,7 +33,17 @@ def _vllm_bench() -> Tool:
     return VllmBench()
 
 
-TOOLS: Mapping[str, Callable[[], Tool]] = {"aiperf": _aiperf, "vllm_bench": _vllm_bench}
+def _guidellm() -> Tool:
+    from autotune.benchmark.external.guidellm import GuideLlm
+
+    return GuideLlm()
+
+
+TOOLS: Mapping[str, Callable[[], Tool]] = {
+    "aiperf": _aiperf,
+    "guidellm": _guidellm,
+    "vllm_bench": _vllm_bench,
+}
 """Load clients of others, each a process of its own in its own environment."""
 
 

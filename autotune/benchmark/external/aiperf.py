@@ -1,6 +1,6 @@
 """NVIDIA AIPerf, `aiperf profile`.
 
-It sends our very bodies (`inputs_json`, word for word), warm-up first, and keeps every chunk of every request.
+It sends our very bodies (`inputs_json`, word for word), warm-up first, and keeps every chunk of each request.
 What it does in another way, and what is made of it (source: AIPerf 0.13.0):
 
 * Its `inter_token_latency` is our TPOT, its `inter_chunk_latency` our ITL.
@@ -21,6 +21,7 @@ from typing import Any
 
 from autotune.benchmark.body import body_of
 from autotune.benchmark.external.failures import failure_in
+from autotune.benchmark.external.reading import read_object
 from autotune.benchmark.external.tool import Abilities, Command, Report, Task, UnreadableReport, words_of
 from autotune.benchmark.external.uncounted import write_tokenizer
 from autotune.benchmark.metrics import RequestRecord
@@ -183,12 +184,7 @@ def _value(metrics: Mapping[str, Any], name: str, missing: Any = None) -> Any:
 
 
 def _stated(file: Path) -> dict[str, float]:
-    try:
-        summary = json.loads(file.read_text())
-    except FileNotFoundError as error:
-        raise UnreadableReport(f"it left no {file.name}") from error
-    except ValueError as error:
-        raise UnreadableReport(f"{file.name} is not whole: {error}") from error
+    summary = read_object(file)
     version = str(summary.get("schema_version"))
     if not version.startswith(SCHEMA):
         raise UnreadableReport(f"{file.name} has schema {version}, not {SCHEMA}x")

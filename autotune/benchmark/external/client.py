@@ -13,7 +13,7 @@ from typing import Any
 
 from autotune import scratch
 from autotune.benchmark.external.results import measurement_of
-from autotune.benchmark.external.tool import Command, Report, Task, Tool, UnreadableReport
+from autotune.benchmark.external.tool import REPORTS, Command, Report, Task, Tool, UnreadableReport
 from autotune.benchmark.external.usage import Usage
 from autotune.benchmark.protocol import MeasureRequest, Progress
 from autotune.errors import ConfigError, Interrupted, TrialError
@@ -26,8 +26,6 @@ GRACE_S = 1.0  # between SIGTERM and SIGKILL
 TICK_S = 1.0  # between two looks at how far it is
 POLL_S = 0.05  # how soon its end is seen
 AROUND_S = 300.0  # for its start and for its report
-KEEP = "clients"
-"""The folder in a trial's folder with what the clients themselves reported."""
 OURS = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__")
 """Variables of the environment that autotune runs in: they would lead another environment astray."""
 UNREADABLE = (UnreadableReport, LookupError, TypeError, ValueError, OSError, AttributeError)
@@ -54,7 +52,7 @@ class ExternalClient:
         try:
             process = self._start(task, self._tool.command(task))
             try:
-                code = self._follow(process, task, used)
+                code, last = self._follow(process, task, used)
             finally:
                 process.terminate(GRACE_S)
                 with self._guard:
@@ -63,7 +61,16 @@ class ExternalClient:
             shutil.rmtree(task.scratch, ignore_errors=True)
         if self._stopped.is_set():
             raise Interrupted
-        return self._judge(task, code, used)
+        measured = self._judge(task, code, used)
+        done = Progress(
+            phase="measure",
+            requests_completed=measured.requests_completed,
+            requests_failed=measured.requests_failed,
+            requests_total=task.measured,
+        )
+        if done != last:  # once told, it is known when the load ended: a client takes its time to sum up
+            request.on_progress(done)
+        return measured
 
     def stop(self) -> None:
         """End a measure in progress, and refuse later ones."""
@@ -80,7 +87,7 @@ class ExternalClient:
         except ConfigError as error:
             raise TrialError("benchmark_failed", str(error)) from error
         name = f"{self._tool.kind}-{request.load.mode.value}-{request.load.value:g}-{request.repeat}"
-        folder = request.out_dir.resolve() / KEEP / name
+        folder = request.out_dir.resolve() / REPORTS / name
         shutil.rmtree(folder, ignore_errors=True)  # an attempt before this one must not be read as this one
         folder.mkdir(parents=True)
         temporary = scratch.make(request.out_dir)
@@ -105,8 +112,8 @@ class ExternalClient:
                 ) from error
             return self._process
 
-    def _follow(self, process: ProcessGroup, task: Task, used: Usage) -> int:
-        """Wait for its end, and tell about once a second how far it is."""
+    def _follow(self, process: ProcessGroup, task: Task, used: Usage) -> tuple[int, Progress]:
+        """Tell about once a second how far it is; return the status it ended with, and what was told last."""
         limit_s = bound_s(task)
         began_s = told_s = time.monotonic()
         last = self._progress(task)
@@ -129,7 +136,7 @@ class ExternalClient:
                 used.look(process.pid, measuring=last.phase == "measure")
                 task.request.on_progress(last)
         mask.look()
-        return code
+        return code, last
 
     def _progress(self, task: Task) -> Progress:
         try:
@@ -149,14 +156,6 @@ class ExternalClient:
             raise self._failed(task, code, error) from error
         if code != 0:
             raise self._failed(task, code, None)
-        task.request.on_progress(
-            Progress(
-                phase="measure",
-                requests_completed=measured.requests_completed,
-                requests_failed=measured.requests_failed,
-                requests_total=task.measured,
-            )
-        )
         return measured
 
     def _failed(self, task: Task, code: int, error: Exception | None) -> TrialError:
@@ -184,7 +183,7 @@ class ExternalClient:
 
 
 def bound_s(task: Task) -> float:
-    """Return how long a measurement may take: each request its time-out, one after the other where it must."""
+    """Return how long a measurement may take: each request its time-out, in turn where it must be."""
     value = task.request.load.value
     many = task.warmup + task.measured
     rounds = math.ceil(many / value) if task.closed else 2
@@ -213,7 +212,7 @@ def _later(last: Progress, now: Progress) -> Progress:
 
 
 def _shown(task: Task) -> str:
-    return f"{KEEP}/{task.folder.name}/{task.log.name}"
+    return f"{REPORTS}/{task.folder.name}/{task.log.name}"
 
 
 def _last_words(task: Task) -> str:

@@ -63,7 +63,7 @@ def main() -> None:
             Path(out).write_text(json.dumps(_ask(url, Path(body).read_bytes())))
             break
         except (OSError, ValueError) as error:
-            print(f"autotune: how answers begin and end is unknown: {error}", file=sys.stderr, flush=True)
+            sys.stderr.write(f"autotune: how answers begin and end is unknown: {error}\n")
     os.execv(argv[0], argv)  # noqa: S606  (an argument list, no shell)
 
 

@@ -14,6 +14,9 @@ from autotune.benchmark.traffic import RequestPlan, conversations, measured_coun
 from autotune.errors import AutotuneError
 from autotune.records import Mode
 
+REPORTS = "clients"
+"""The folder in a trial's folder with what the clients themselves reported, one folder a measurement."""
+
 LOG = "client.log"
 """Where a client's own words go, in the folder of its measurement."""
 

@@ -11,7 +11,7 @@ from typing import Any
 
 UNKNOWN = "<none>"
 MARK = "\ue000"
-"""The one character that is a token, where lengths are told by texts; no text has it (it is for private use)."""
+"""The one character that is a token, where lengths are told by texts; it is for private use."""
 MARKS = 4
 """So many are put before every text then: no prompt is too short for anybody."""
 

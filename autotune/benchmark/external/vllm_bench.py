@@ -27,6 +27,7 @@ from typing import Any
 from autotune.benchmark.body import PATHS, body_of
 from autotune.benchmark.external import edges
 from autotune.benchmark.external.failures import failure_in
+from autotune.benchmark.external.reading import read_object
 from autotune.benchmark.external.tool import Abilities, Command, Report, Task, UnreadableReport, words_of
 from autotune.benchmark.external.uncounted import MARK, MARKS, write_tokenizer
 from autotune.benchmark.metrics import RequestRecord
@@ -153,14 +154,7 @@ def write_prompts(folder: Path, plans: Sequence[RequestPlan]) -> tuple[str, ...]
 
 
 def _content(file: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(file.read_text())
-    except FileNotFoundError as error:
-        raise UnreadableReport(f"it left no {file.name}") from error
-    except ValueError as error:
-        raise UnreadableReport(f"{file.name} is not whole: {error}") from error
-    if not isinstance(content, dict):
-        raise UnreadableReport(f"{file.name} is no object")
+    content = read_object(file)
     wrong = [name for name, kind in SHAPE.items() if not isinstance(content.get(name), kind)]
     if wrong:
         raise UnreadableReport(f"{file.name} has no {', '.join(wrong)} as version {VllmBench.version} does")
