@@ -31,7 +31,7 @@ DEFINITIONS: Mapping[str, Mapping[str, str]] = {
 """What is left of other definitions when all metrics are worked out of a client's requests by our formulas.
 
 Source: AIPerf 0.13.0 (`transports/aiohttp_client.py`), vLLM 0.32.0 (`endpoint_request_func.py`), genai-bench
-0.0.5 (`user/openai_user.py`); guidellm 0.8.1 (`backends/openai/http.py`) begins as native does, with the headers.
+0.0.5 (`user/openai_user.py`); guidellm 0.8.1 (`backends/openai/http.py`) begins as native, with the headers.
 """
 
 

@@ -91,7 +91,7 @@ class Comparison:
 
 
 def render_comparison(out: Console, comparison: Comparison, missing: Sequence[str]) -> None:
-    """Print the table, where the clients differ and why, how `missing` ones are had, and the file."""
+    """Print the table, where the clients differ and why, why others are `missing`, and the file."""
     mark = "  SIMULATED: no claim about hardware" if comparison.simulated else ""
     title = f"{comparison.label} at {comparison.load}, {comparison.rounds} rounds{mark}"
     out.print(escape(title), soft_wrap=True)
@@ -100,8 +100,8 @@ def render_comparison(out: Console, comparison: Comparison, missing: Sequence[st
     for line in _lines(comparison, accounts):
         out.print(escape(line), soft_wrap=True)
     for number, text in enumerate(missing):
-        out.print(f"{'missing ' if number == 0 else '        '}{escape(text)}", soft_wrap=True)
-    out.print(f"files   {comparison.file}", soft_wrap=True)
+        out.print(f"{'left out ' if number == 0 else '         '}{escape(text)}", soft_wrap=True)
+    out.print(f"files    {comparison.file}", soft_wrap=True)
 
 
 def _table(comparison: Comparison, accounts: Mapping[str, Account]) -> Table:
