@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import threading
 from collections.abc import Sequence
@@ -105,6 +106,7 @@ class _Book:
             turns=tuple(self.turns),
             rounds=self.rounds,
             simulated=self.facts["simulated"],
+            cores=os.cpu_count() or 1,
             file=self.path,
         )
 

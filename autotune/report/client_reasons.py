@@ -6,7 +6,6 @@ What each client means by its numbers, once they have our names and units, stand
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -96,8 +95,13 @@ def account_of(client: str, turns: Sequence[Turn]) -> Account:
     )
 
 
-def reasons(metric: str, account: Account, native: Account, *, load: Load, percent: float) -> list[str]:
-    """Return why a client's metric is by so many percent another than native's; empty: nothing is known."""
+def reasons(
+    metric: str, account: Account, native: Account, *, load: Load, percent: float, cores: int
+) -> list[str]:
+    """Return why a client's metric is by so many percent another than native's; empty: nothing is known.
+
+    `cores` are those of the machine that the clients run on.
+    """
     family = "throughput" if metric in THROUGHPUTS else metric.partition("_")[0]
     is_worse = percent < 0 if family == "throughput" else percent > 0
     found = [_errors(account), *_workload(family, account, native)]
@@ -107,7 +111,7 @@ def reasons(metric: str, account: Account, native: Account, *, load: Load, perce
         found.append(_first_token(account, native))
     found.append(DEFINITIONS.get(account.client, {}).get(family))
     if is_worse:
-        found += [_cost(account, native), *account.bound]
+        found += [_cost(account, native, cores), *account.bound]
     return [text for text in found if text]
 
 
@@ -176,13 +180,13 @@ def _first_token(account: Account, native: Account) -> str | None:
     return f"{first:+.1f} of {whole:+.1f} ms are before the first token"
 
 
-def _cost(account: Account, native: Account) -> str | None:
+def _cost(account: Account, native: Account, cores: int) -> str | None:
     own = account.metrics.get("client_cpu_fraction")
     ours = native.metrics.get("client_cpu_fraction", 0.0)
     if own is None or own < max(BUSY, DEAR * ours):
         return None
     return (
-        f"it uses {own:.2f} of a core while it measures, native {ours:.2f}, of {os.cpu_count()} cores: what "
+        f"it uses {own:.2f} of a core while it measures, native {ours:.2f}, of {cores} cores: what "
         "it has not read yet counts as the engine's time"
     )
 

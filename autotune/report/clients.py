@@ -51,7 +51,7 @@ class ClientDifference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """All that was measured: turns of `clients` at `load`, against the first of them."""
+    """All that was measured: turns of `clients` at `load`, on so many `cores`, against the first of them."""
 
     label: str
     load: Load
@@ -59,6 +59,7 @@ class Comparison:
     turns: tuple[Turn, ...]
     rounds: int
     simulated: bool
+    cores: int
     file: Path
 
     def accounts(self) -> dict[str, Account]:
@@ -74,7 +75,11 @@ class Comparison:
                 client=account.client,
                 metric=metric,
                 difference=difference,
-                why=tuple(reasons(metric, account, native, load=self.load, percent=difference.percent)),
+                why=tuple(
+                    reasons(
+                        metric, account, native, load=self.load, percent=difference.percent, cores=self.cores
+                    )
+                ),
             )
             for account in others
             for metric in COMPARED
