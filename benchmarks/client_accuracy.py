@@ -1,9 +1,9 @@
 """What the load clients report, against a server whose timing is known.
 
-`python benchmarks/client_accuracy.py [--clients native,aiperf] [--concurrency 1,8,64] [--repeats 3] [--check]`.
-`--clients all` takes those of others that are installed too. Each load is measured
-by a client of its own; the columns are medians over the repeats, which go round the loads, so that a busy
-moment of the machine does not fall on one load alone.
+`python benchmarks/client_accuracy.py [--clients native] [--concurrency 1,8,64] [--repeats 3] [--check]`. Each
+load is measured by a client of its own; the columns are medians over the repeats, which go round the loads,
+so that a busy moment of the machine does not fall on one load alone. `--clients native,aiperf` compares with
+those of others, `--clients all` with all of them that are installed.
 
 * The truth is what the server wrote of the very requests that were measured: it knows them by the checksum
   of what they say. It stamps its writes, the client its reads: the ratio includes the kernel's way from one
