@@ -8,6 +8,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +116,7 @@ class ExternalClient:
     def _follow(self, process: ProcessGroup, task: Task, used: Usage) -> tuple[int, Progress]:
         """Tell about once a second how far it is; return the status it ended with, and what was told last."""
         limit_s = bound_s(task)
-        began_s = told_s = time.monotonic()
+        began_s = told_s = changed_s = time.monotonic()
         last = self._progress(task)
         task.request.on_progress(last)
         mask = LogMask(task.log, secrets_of(os.environ))
@@ -132,9 +133,10 @@ class ExternalClient:
             if now_s - told_s >= TICK_S:
                 told_s = now_s
                 mask.look()
-                last = _later(last, self._progress(task))
+                before, last = last, _later(last, self._progress(task))
+                changed_s = now_s if last != before else changed_s
                 used.look(process.pid, measuring=last.phase == "measure")
-                task.request.on_progress(last)
+                task.request.on_progress(_patient(last, now_s - changed_s < task.request.timeout_s))
         mask.look()
         return code, last
 
@@ -209,6 +211,14 @@ def _later(last: Progress, now: Progress) -> Progress:
         return last
     fewer = now.requests_completed + now.requests_failed < last.requests_completed + last.requests_failed
     return last if fewer and last.phase == now.phase else now
+
+
+def _patient(progress: Progress, in_time: bool) -> Progress:  # noqa: FBT001
+    """A client that tells of ended requests only is not taken for hung while one of them may still end."""
+    ended = progress.phase == "measure" and (
+        progress.requests_completed + progress.requests_failed >= progress.requests_total
+    )
+    return replace(progress, in_flight=0) if in_time and not ended else progress
 
 
 def _shown(task: Task) -> str:

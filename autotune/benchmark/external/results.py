@@ -8,12 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from autotune.benchmark.client.bottleneck import ACHIEVED_FRACTION, JUDGED_S
+from autotune.benchmark.client.bottleneck import JUDGED_S
 from autotune.benchmark.external.tool import Report, Task, UnreadableReport
 from autotune.benchmark.metrics import RequestRecord, errors_by_kind, summarize
 from autotune.errors import TrialError
 from autotune.records import Load, Measurement, Mode
 
+ACHIEVED_FRACTION = 0.9
+"""Of the requests that were to be in flight. Less is asked than of the native client: these need some
+milliseconds between two requests of one slot, also on an idle machine, and it is 6 to 9 % of answers of 0.1 s."""
 AGREES = 0.02  # of a mean: how far a client's own summary may lie from its own requests
 AGREES_MS = 0.5  # and this, where a mean is small
 
@@ -30,13 +33,14 @@ def measurement_of(
     measured = [record for record in records if record.phase == "measure"]
     if len(measured) != task.measured:
         raise UnreadableReport(f"it tells of {len(measured)} requests, {task.measured} were to be measured")
+    if report.stated:
+        _check(summarize(measured, window_s=0), report.stated)
     records, measured = _in_time(records, request.timeout_s), _in_time(measured, request.timeout_s)
     good = [record for record in measured if record.error is None]
     if not good:
         raise _all_failed(measured)
     window_s = max(record.ended_s for record in measured)
     metrics = summarize(records, window_s=window_s)
-    _check(metrics, report.stated)
     lacking = tuple(f"{name}_" for name in report.lacks)
     metrics = {name: value for name, value in metrics.items() if not name.startswith(lacking or ("\0",))}
     offered = _offered(records, request.load, window_s)
