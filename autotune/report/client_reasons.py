@@ -36,7 +36,10 @@ Source: AIPerf 0.13.0 (`transports/aiohttp_client.py`), vLLM 0.32.0 (`endpoint_r
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """What the rounds of one client come to: means of its metrics, its CPU seconds, and its failures."""
+    """What the rounds of one client come to: means of its metrics, its CPU seconds, and its failures.
+
+    `bound` has a sentence for each round that the client itself limited.
+    """
 
     client: str
     metrics: Mapping[str, float]
@@ -48,6 +51,7 @@ class Account:
     errors: Mapping[str, int]
     failures: tuple[str, ...]
     bound: tuple[str, ...]
+    whole_run_tokens_per_s: float | None
     notes: tuple[str, ...]
 
     @property
@@ -63,6 +67,12 @@ class Account:
         return None if total is None or answer is None else total - answer
 
     @property
+    def drained(self) -> float | None:
+        """By what share throughput is lower without the requests around the measured ones; None: unknown."""
+        whole, kept_up = self.whole_run_tokens_per_s, self.metrics.get("output_tokens_per_s")
+        return None if whole is None or not kept_up else whole / kept_up - 1
+
+    @property
     def in_flight(self) -> float | None:
         """Requests in flight: as it says itself, else requests/s times their mean length (Little's law)."""
         if "in_flight_mean" in self.metrics:
@@ -76,6 +86,7 @@ def account_of(client: str, turns: Sequence[Turn]) -> Account:
     own = [turn for turn in turns if turn.client == client]
     good = [turn.measurement for turn in own if turn.measurement is not None]
     around = [turn.around_s for turn in own if turn.around_s is not None]
+    whole = [turn.whole_run_tokens_per_s for turn in own if turn.whole_run_tokens_per_s is not None]
     errors: dict[str, int] = {}
     for measurement in good:
         for kind, count in measurement.errors.items():
@@ -90,7 +101,8 @@ def account_of(client: str, turns: Sequence[Turn]) -> Account:
         requests_failed=sum(each.requests_failed for each in good),
         errors=errors,
         failures=tuple(dict.fromkeys(_failure(turn) for turn in own if turn.failure is not None)),
-        bound=tuple(dict.fromkeys(text for each in good for text in each.client_bound)),
+        bound=tuple("; ".join(each.client_bound) for each in good if each.client_bound),
+        whole_run_tokens_per_s=fmean(whole) if whole else None,
         notes=tuple(dict.fromkeys(text for each in good for text in each.notes)),
     )
 
@@ -111,7 +123,7 @@ def reasons(
         found.append(_first_token(account, native))
     found.append(DEFINITIONS.get(account.client, {}).get(family))
     if is_worse:
-        found += [_cost(account, native, cores), *account.bound]
+        found.append(_cost(account, native, cores))
     return [text for text in found if text]
 
 
@@ -157,10 +169,12 @@ def _load(account: Account, native: Account, load: Load) -> str | None:
     own, ours = account.in_flight, native.in_flight
     if load.mode is not Mode.CONCURRENCY or own is None or ours is None or own >= (1 - SAME_SHARE) * ours:
         return None
-    return (
-        f"{own:.1f} requests in flight on average, native {ours:.1f} ({100 * (own / ours - 1):+.1f} %): the "
-        "load fills and drains in its window, native keeps it up beyond"
-    )
+    fewer, drained = own / ours - 1, native.drained
+    told = f"{own:.1f} requests in flight on average, native {ours:.1f} ({100 * fewer:+.1f} %)"
+    if drained is None:
+        return f"{told}: the load fills and drains in its window, native keeps it up beyond"
+    why = f"{told}: {100 * drained:+.1f} % is the load that fills and drains in its window"
+    return f"{why}, the rest pauses between its requests" if fewer < drained - SAME_SHARE else why
 
 
 def _length(account: Account, native: Account) -> str | None:

@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
 
 from rich.console import Console
 from rich.markup import escape
@@ -117,9 +116,9 @@ def _table(comparison: Comparison, accounts: Mapping[str, Account]) -> Table:
     for name, account in accounts.items():
         values = [account.metrics.get(metric, math.nan) for metric in COMPARED]
         failed = comparison.rounds - account.rounds
-        count = f"{account.requests_failed}" + (
-            f" and {failed} of {comparison.rounds} rounds" if failed else ""
-        )
+        lost = [f"{failed} of {comparison.rounds} rounds"] if failed else []
+        lost += [f"{account.requests_failed} requests"] if account.requests_failed else []
+        count = ", ".join(lost) or "0"
         extra = [_shown(account.in_flight), _shown(account.cpu_s, 2), _shown(account.around_s), count]
         table.add_row(name, *(_shown(value) for value in values), *extra)
     return table
@@ -135,10 +134,11 @@ def _lines(comparison: Comparison, accounts: Mapping[str, Account]) -> list[str]
         for each in (each for each in own if each.is_clear):
             lines.append(f"{name}: {COMPARED[each.metric]} {_percent(each.difference)}: {_why(each)}")
         lines += _alike(name, [each for each in own if not each.is_clear])
-        if not own:  # else it is among the reasons
-            lines += [f"{name}: {text}" for text in account.bound]
+        if account.bound:
+            often = f"{len(account.bound)} of {comparison.rounds} rounds"
+            lines.append(f"{name}: limited what it measured in {often}: {account.bound[0]}")
         lines += [f"{name}: {text}" for text in account.notes]
-    return [*lines, *_by_their_definition(comparison, accounts)]
+    return [*lines, *_by_their_definition(accounts)]
 
 
 def _why(each: ClientDifference) -> str:
@@ -159,18 +159,15 @@ def _alike(name: str, rest: Sequence[ClientDifference]) -> list[str]:
     return lines
 
 
-def _by_their_definition(comparison: Comparison, accounts: Mapping[str, Account]) -> list[str]:
+def _by_their_definition(accounts: Mapping[str, Account]) -> list[str]:
     """How much of a difference in throughput is definition alone."""
     native, *others = accounts.values()
-    ours = native.metrics.get("output_tokens_per_s")
-    own = (turn.whole_run_tokens_per_s for turn in comparison.turns if turn.client == native.client)
-    whole = [value for value in own if value is not None]
-    if not ours or not whole or not any(account.rounds for account in others):
+    if native.drained is None or not any(account.rounds for account in others):
         return []
     return [
-        f"{native.client}: counted as the others do, without the requests around the measured ones, it has "
-        f"{fmean(whole):.1f} output tok/s ({100 * (fmean(whole) / ours - 1):+.1f} %): so much is filling and "
-        "draining, and not the engine"
+        f"{native.client}: counted as others do, without the requests around the measured ones, it has "
+        f"{native.whole_run_tokens_per_s:.1f} output tok/s ({100 * native.drained:+.1f} %): so much is "
+        "filling and draining, and not the engine"
     ]
 
 

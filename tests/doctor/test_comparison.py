@@ -112,7 +112,7 @@ def test_a_client_that_crashes(shop: Shop) -> None:
     assert (status, err) == (0, "")
     assert "native, aiperf in turn, 2 rounds" in out
     assert "aiperf: failed: aiperf ended with status 3: client.log: aiperf: no libfoo here" in out
-    assert "0 and 2 of 2 rounds" in out
+    assert "2 of 2 rounds │" in out
     content = kept(shop)
     assert [turn["client"] for turn in content["turns"]] == ["native", "aiperf", "aiperf", "native"]
     assert [turn["failure"] is None for turn in content["turns"]] == [True, False, False, True]
