@@ -142,7 +142,9 @@ class Making:
         finally:
             process.terminate(GRACE_S)
         if code != 0:
-            raise InfrastructureError(self._why(words, code, self._log_since(said)))
+            raise InfrastructureError(
+                self._why(words, code, self.log.read_bytes()[said:].decode(errors="replace"))
+            )
 
     def _ended(self, process: ProcessGroup, timeout_s: float | None) -> int | None:
         """The exit status; None if the time was over."""
@@ -170,9 +172,6 @@ class Making:
         last = [f"  {line}" for line in said.splitlines() if line.strip()][-LOG_LINES:]
         head = f"{self.package.name} is not installed: {words}: {how}" + (f": {cause}" if cause else "")
         return "\n".join([head, f"the last lines of {self.log}:", *last])
-
-    def _log_since(self, start: int) -> str:
-        return self.log.read_bytes()[start:].decode(errors="replace")
 
     def _check_disk(self) -> None:
         free_gib = shutil.disk_usage(self.venv.parent).free / 2**30
