@@ -119,8 +119,8 @@ def _scenario(task: Task) -> str:
 
 def _said(task: Task) -> str:
     """Everything that it wrote in words."""
-    logs = [task.log, *task.folder.rglob("*.log")]
-    return " ".join(" ".join(log.read_text(errors="replace").split()) for log in dict.fromkeys(logs))
+    logs = sorted(task.folder.rglob("*.log"))
+    return " ".join(" ".join(log.read_text(errors="replace").split()) for log in logs)
 
 
 def _record(row: Mapping[str, Any], *, uncounted: bool) -> RequestRecord:
