@@ -39,9 +39,16 @@ def _guidellm() -> Tool:
     return GuideLlm()
 
 
+def _genai_bench() -> Tool:
+    from autotune.benchmark.external.genai_bench import GenAiBench
+
+    return GenAiBench()
+
+
 TOOLS: Mapping[str, Callable[[], Tool]] = {
     "aiperf": _aiperf,
     "guidellm": _guidellm,
+    "genai_bench": _genai_bench,
     "vllm_bench": _vllm_bench,
 }
 """Load clients of others, each a process of its own in its own environment."""

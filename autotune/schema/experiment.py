@@ -93,7 +93,7 @@ class WorkloadConfig:
 class BenchmarkConfig:
     """The load client."""
 
-    kind: str = MISSING  # key of benchmark: native, aiperf, vllm_bench
+    kind: str = MISSING  # key of benchmark: native, aiperf, guidellm, …
     venv: str | None = None  # clients of others: Python environment; null: doctor --install's
     args: dict[str, Any] = field(default_factory=dict)  # likewise: more options of its own command
     request_timeout_s: float | None = None  # a request without an end by then has failed; null: 300 or longer

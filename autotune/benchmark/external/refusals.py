@@ -16,6 +16,18 @@ def refusals(tool: Tool, traffic: Traffic, load: Load) -> list[str]:
     """Return why a client cannot offer this traffic at this load; what it can do instead."""
     kind, able = tool.kind, tool.abilities
     problems = []
+    if load.mode not in able.modes:
+        return [f"workload.mode={load.mode.value}: {kind} has only {_among(able.modes)}: {OTHERS}"]
+    if traffic.endpoint not in able.endpoints:
+        known = ", ".join(sorted(able.endpoints))
+        problems.append(
+            f"workload.endpoint={traffic.endpoint}: {kind} has only {known}: choose it, or {OTHERS}"
+        )
+    if not able.verbatim and (traffic.pool is not None or traffic.prefix_tokens):
+        what = (
+            "workload.file" if traffic.pool is not None else f"workload.prefix_tokens={traffic.prefix_tokens}"
+        )
+        problems.append(f"{what}: {kind} draws prompts itself, by their lengths alone: {OTHERS}")
     if load.mode is Mode.RATE and traffic.arrival not in able.arrivals:
         known = ", ".join(sorted(able.arrivals))
         problems.append(
@@ -33,6 +45,10 @@ def refusals(tool: Tool, traffic: Traffic, load: Load) -> list[str]:
             f"workload.ramp_s={traffic.ramp_s:g}: {kind} has no such ramp: set workload.ramp_s=0, or {OTHERS}"
         )
     return [*problems, *_of_conversations(tool, traffic, load)]
+
+
+def _among(modes: frozenset[Mode]) -> str:
+    return ", ".join(sorted(mode.value for mode in modes))
 
 
 def _of_conversations(tool: Tool, traffic: Traffic, load: Load) -> list[str]:

@@ -16,7 +16,7 @@ from autotune.records import Load, Measurement, Mode
 
 ACHIEVED_FRACTION = 0.9
 """Of the requests that were to be in flight. Less is asked than of the native client: these need some
-milliseconds between two requests of one slot, also on an idle machine, and it is 6 to 9 % of answers of 0.1 s."""
+milliseconds between two requests of one slot, also on an idle machine: 6 to 9 % of answers of 0.1 s."""
 AGREES = 0.02  # of a mean: how far a client's own summary may lie from its own requests
 AGREES_MS = 0.5  # and this, where a mean is small
 
@@ -39,11 +39,12 @@ def measurement_of(
     good = [record for record in measured if record.error is None]
     if not good:
         raise _all_failed(measured)
-    window_s = max(record.ended_s for record in measured)
-    metrics = summarize(records, window_s=window_s)
+    window_s = report.window_s or max(record.ended_s for record in measured)
+    metrics = summarize(records, window_s=0 if report.window_s else window_s)
+    metrics |= report.throughputs
     lacking = tuple(f"{name}_" for name in report.lacks)
     metrics = {name: value for name, value in metrics.items() if not name.startswith(lacking or ("\0",))}
-    offered = _offered(records, request.load, window_s)
+    offered = {} if report.window_s else _offered(records, request.load, window_s)
     raw = _write(task, records) if not report.lacks else None
     return Measurement(
         load=request.load,

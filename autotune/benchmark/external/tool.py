@@ -83,13 +83,16 @@ class Report:
 
     `lacks` are the latencies that these requests do not tell (`itl_ms` of a client that keeps no chunks).
     `stated` is what the client itself makes of them, by our names and in our units: it must agree. `kept` are
-    the names of the files that are its report; `notes` what else there is to know of it.
+    the names of the files that are its report; `notes` what else there is to know of it. A client that does
+    not tell when its requests were sent gives the length of its window and the throughputs in it.
     """
 
     records: tuple[RequestRecord, ...]
     lacks: frozenset[str] = frozenset()
     stated: Mapping[str, float] = field(default_factory=dict)
     kept: tuple[str, ...] = ()
+    window_s: float | None = None
+    throughputs: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
@@ -99,12 +102,15 @@ class Abilities:
 
     `arrivals` are the kinds of an open loop that it has, `turns` says whether it can hold conversations of
     several requests, each sent when the one before it has ended; `histories` whether a request may have
-    messages before its last.
+    messages before its last, `verbatim` whether it sends our very prompts and not its own of such lengths.
     """
 
     arrivals: frozenset[str]
     turns: bool = False
     histories: bool = False
+    verbatim: bool = True
+    endpoints: frozenset[str] = frozenset({"chat", "completions"})
+    modes: frozenset[Mode] = frozenset(Mode)
 
 
 class Tool(Protocol):

@@ -6,6 +6,7 @@ So a count that the engine did not give is 0, and cannot be taken for one.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,16 @@ def write_tokenizer(folder: Path, *, lengths: bool = False) -> Path:
         "chat_template": "{% for message in messages %}{{ message['content'] }} {% endfor %}",
     }
     (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    return folder
+
+
+def write_vocabulary(folder: Path, words: Sequence[str]) -> Path:
+    """Write a tokenizer in which each of these words is a token, for a client that cuts prompts to length."""
+    write_tokenizer(folder)
+    content = _tokenizer(lengths=False)
+    content["pre_tokenizer"] = {"type": "WhitespaceSplit"}
+    content["model"]["vocab"] = {word: place for place, word in enumerate([UNKNOWN, *words])}
+    (folder / "tokenizer.json").write_text(json.dumps(content))
     return folder
 
 

@@ -24,8 +24,19 @@ from autotune.errors import TrialError
 from autotune.records import Endpoint, Load, Measurement, Mode, Traffic
 
 DATA = Path(__file__).resolve().parents[2] / "data/clients"
-FOLDERS = {"aiperf": "aiperf-0.13.0", "guidellm": "guidellm-0.8.1", "vllm_bench": "vllm_bench-0.32.0"}
-MAIN = {"aiperf": "profile_export.jsonl", "guidellm": "guidellm.json", "vllm_bench": "result.json"}
+FOLDERS = {
+    "aiperf": "aiperf-0.13.0",
+    "genai_bench": "genai_bench-0.0.5",
+    "guidellm": "guidellm-0.8.1",
+    "vllm_bench": "vllm_bench-0.32.0",
+}
+MAIN = {
+    "aiperf": "profile_export.jsonl",
+    "genai_bench": "report/D17_31_text-to-text_num_concurrency_1_time_2s.json",
+    "guidellm": "guidellm.json",
+    "vllm_bench": "result.json",
+}
+WITH_CHUNKS = {"aiperf", "vllm_bench"}
 TRAFFIC = Traffic(
     endpoint="chat",
     input_tokens=17,
@@ -81,9 +92,10 @@ def test_a_real_report_is_what_the_server_did(kind: str, task: Task) -> None:
     assert 101 <= metrics["ttft_ms_mean"] <= 120
     assert metrics["tpot_ms_mean"] == pytest.approx(130 / 30, rel=0.02)
     assert metrics["e2e_ms_mean"] == pytest.approx(metrics["ttft_ms_mean"] + 130, rel=0.02)
-    assert metrics["output_tokens_per_s"] == pytest.approx(3 * 31 / measured.duration_s, rel=0.01)
-    assert metrics["total_tokens_per_s"] == pytest.approx(3 * (31 + 17) / measured.duration_s, rel=0.01)
-    if kind != "guidellm":
+    ended = 8 if kind == "genai_bench" else 3  # it tells of all that ended, and of the time of all
+    assert metrics["output_tokens_per_s"] == pytest.approx(ended * 31 / measured.duration_s, rel=0.01)
+    assert metrics["total_tokens_per_s"] == pytest.approx(ended * (31 + 17) / measured.duration_s, rel=0.01)
+    if kind in WITH_CHUNKS:
         assert metrics["itl_ms_mean"] == pytest.approx(13, rel=0.02)
         assert metrics["itl_ms_mean"] * 10 == pytest.approx(metrics["tpot_ms_mean"] * 30, rel=0.001)
     else:
@@ -105,8 +117,50 @@ def test_a_report_that_is_cut_short_is_none(kind: str, share: float, task: Task)
 def test_a_report_that_is_missing_is_said_to_be(kind: str, task: Task) -> None:
     """With its name."""
     _laid(kind, task).unlink()
-    with pytest.raises(UnreadableReport, match=f"it left no {MAIN[kind]}"):
+    said = "it left 0 results" if kind == "genai_bench" else f"it left no {MAIN[kind]}"
+    with pytest.raises(UnreadableReport, match=said):
         _measured(kind, task)
+
+
+def _genai_milliseconds(content: Any) -> None:
+    for row in content["individual_request_metrics"]:
+        row["ttft"] *= 1000
+
+
+def _genai_fewer(content: Any) -> None:
+    content["individual_request_metrics"].pop()
+
+
+def _genai_renamed(content: Any) -> None:
+    content["requests"] = content.pop("individual_request_metrics")
+
+
+def test_genai_benchs_failures_are_counted_by_its_requests(task: Task) -> None:
+    """Its own `error_rate` is 0 whatever failed."""
+    file = _laid("genai_bench", task)
+    content = json.loads(file.read_text())
+    for row, code, message in zip(
+        content["individual_request_metrics"][1:3],
+        (500, 503),
+        ("told to fail", "Connection error: x"),
+        strict=True,
+    ):
+        row.update(dict.fromkeys(row) | {"error_code": code, "error_message": message})
+    content["aggregated_metrics"] |= {"num_completed_requests": 6, "num_error_requests": 2}
+    assert content["aggregated_metrics"]["error_rate"] == 0
+    file.write_text(json.dumps(content))
+    measured = _measured("genai_bench", task)
+    assert dict(measured.errors) == {"http_500": 1, "connect": 1}
+    assert (measured.requests_completed, measured.requests_failed) == (1, 2)
+    assert measured.metrics["requests_per_s"] == pytest.approx(6 / measured.duration_s)
+
+
+def test_tokens_that_genai_bench_counted_itself_are_none(task: Task) -> None:
+    """It says so in its log alone."""
+    _laid("genai_bench", task)
+    task.log.write_text("WARNING  There is no usage info\n   returned from the model server.\n")
+    with pytest.raises(TrialError, match="3 of them with no_usage"):
+        _measured("genai_bench", task)
 
 
 def _guidellm_version(content: Any) -> None:
@@ -155,6 +209,9 @@ def _vllm_counts(content: Any) -> None:
 @pytest.mark.parametrize(
     ("kind", "change"),
     [
+        ("genai_bench", _genai_milliseconds),
+        ("genai_bench", _genai_fewer),
+        ("genai_bench", _genai_renamed),
         ("guidellm", _guidellm_version),
         ("guidellm", _guidellm_seconds),
         ("guidellm", _guidellm_stamps),
