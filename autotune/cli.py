@@ -140,24 +140,48 @@ def _doctor(words: list[str]) -> int:
     parser = _experiment_parser()
     parser.add_argument("--interference", action="store_true")
     parser.add_argument("--pairs", type=int)
+    parser.add_argument("--install", nargs="?", const="")
+    parser.add_argument("--compare-clients", action="store_true")
+    parser.add_argument("--rounds", type=int)
     known, rest = _split(parser, words)
+    if problem := _doctor_problem(known, words):
+        return complain([problem])
+    if known.install is not None:
+        from autotune.doctor.install import run_install
+
+        return run_install(known.install)
+    where = {"config_dir": known.config_dir, "config_name": known.config_name}
+    command = ("python", "-m", "autotune", "doctor", *words)
+    if known.interference:
+        from autotune.doctor.interference import run_interference
+
+        pairs = 5 if known.pairs is None else known.pairs
+        return run_interference(rest, pairs=pairs, command=command, **where)
+    if known.compare_clients:
+        from autotune.doctor.comparison import run_comparison
+
+        rounds = 3 if known.rounds is None else known.rounds
+        return run_comparison(rest, rounds=rounds, command=command, **where)
+    from autotune.doctor.look import run_doctor
+
+    return run_doctor(rest, **where)
+
+
+def _doctor_problem(known: argparse.Namespace, words: Sequence[str]) -> str | None:
+    """Options of `doctor` that do not go together."""
+    if known.install is not None:
+        alone = len(words) == 2 if words[0] == "--install" and known.install else len(words) == 1
+        told = f"doctor --install takes one client and nothing else, not {shlex.join(words)}"
+        return None if alone else told
     if known.multirun:
-        return complain(["doctor looks at one configuration: leave out -m"])
-    if not known.interference:
-        if known.pairs is not None:
-            return complain(["--pairs goes with doctor --interference"])
-        from autotune.doctor.look import run_doctor
-
-        return run_doctor(rest, config_dir=known.config_dir, config_name=known.config_name)
-    from autotune.doctor.interference import run_interference
-
-    return run_interference(
-        rest,
-        pairs=5 if known.pairs is None else known.pairs,
-        config_dir=known.config_dir,
-        config_name=known.config_name,
-        command=("python", "-m", "autotune", "doctor", *words),
-    )
+        return "doctor looks at one configuration: leave out -m"
+    if known.interference and known.compare_clients:
+        return "--interference and --compare-clients: one at a time"
+    if known.pairs is not None and not known.interference:
+        return "--pairs goes with doctor --interference"
+    if known.rounds is not None and not known.compare_clients:
+        return "--rounds goes with doctor --compare-clients"
+    return None
 
 
 def _reap(words: list[str]) -> int:

@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 
 from autotune import compose
 from autotune.benchmark import BENCHMARKS
+from autotune.benchmark.startable import client_problems
 from autotune.deploy import create_deployer
 from autotune.errors import ConfigError
 from autotune.plan.expand import Entry, Verdict
@@ -123,7 +124,9 @@ def _candidate_problems(config: Config, entries: Sequence[Entry]) -> list[str]:
         counted = Counter(reason for entry in entries for reason in entry.plan.reasons)
         reasons = [f"{reason} ({count} of {len(entries)})" for reason, count in counted.items()]
         return ["no candidate can run:", *reasons]
-    problems = (p for entry in valid for p in deployer.problems(entry.candidate, entry.config, entry.plan))
+    problems = [p for entry in valid for p in deployer.problems(entry.candidate, entry.config, entry.plan)]
+    if not deployer.recorded:
+        problems += [p for entry in valid for p in client_problems(entry.config, entry.plan.wording)]
     return list(dict.fromkeys(problems))
 
 

@@ -23,7 +23,7 @@ from autotune.observe.observer import Observer
 from autotune.plan.slo import request_limits
 from autotune.records import Candidate, Endpoint, Failure, Lease, Load, Outcome, Plan, Status
 from autotune.rounds import Rounds
-from autotune.schema import Config
+from autotune.schema import BenchmarkConfig, Config
 from autotune.score.objective import left_out
 from autotune.track.files import check_disk
 from autotune.track.records import (
@@ -82,6 +82,7 @@ class Trial:
     left: Callable[[Remains], None] = lambda _remains: None
     rival: Callable[[], float | None] = lambda: None
     clock: Callable[[], float] = time.monotonic
+    create_client: Callable[[BenchmarkConfig], Benchmark] = create_benchmark
 
     def run(self) -> Outcome:
         """Return what the trial ended as; the engine is gone, or `left` has it.
@@ -135,7 +136,7 @@ class Trial:
         )
         if self.cancelled.is_set():
             raise Interrupted
-        chosen = create_benchmark(self.job.config.benchmark)
+        chosen = self.create_client(self.job.config.benchmark)
         expected = Endpoint(url="", model=self.job.plan.served_model)
         with watch:
             server = self.deployer.start(order)

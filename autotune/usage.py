@@ -8,6 +8,8 @@ HELP = """\
 usage: python -m autotune [-m] [--config-dir DIR] [OVERRIDE ...]
        python -m autotune plan [-m] [--all] [--diff] [--json] [OVERRIDE ...]
        python -m autotune doctor [--interference [--pairs N]] [OVERRIDE ...]
+       python -m autotune doctor --install aiperf|guidellm|genai_bench
+       python -m autotune doctor --compare-clients [--rounds N] [OVERRIDE ...]
        python -m autotune ui [--port N] [tracking.uri=URI]
        python -m autotune logs [SWEEP] [--trial N] [--lines N] [--follow]
        python -m autotune reap [--yes] [outputs/SWEEP ...]
@@ -31,6 +33,10 @@ options:
   --interference      doctor: measure one configuration alone and beside copies of itself: what
                       neighbours cost, and whether launcher.exclusive=true is worth its time
   --pairs N           doctor: so many measurements alone and beside (5; at least 3)
+  --install CLIENT    doctor: make an environment for a load client of others, in the user's cache
+  --compare-clients   doctor: run all load clients that are here against one engine, in turn: where
+                      they differ, and why
+  --rounds N          doctor: so many measurements with each client (3; at least 2)
   --trial N           logs: of this trial, also when it has ended
   --lines N           logs: so many of the last lines of each (20)
   --follow            logs: keep printing until the trial ends

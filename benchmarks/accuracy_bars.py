@@ -63,12 +63,12 @@ def median(rows: Sequence[Row]) -> Row:
 def print_rows(rows: Mapping[tuple[str, int], Row]) -> None:
     """Print the table."""
     print(
-        "client  concurrency  TTFT ms   truth  ratio     p99   truth  ITL ratio  of ideal  CPU s  core"
+        "client      concurrency  TTFT ms   truth  ratio     p99   truth  ITL ratio  of ideal  CPU s  core"
         "  window s  around s  first s  bound  miscounted"
     )
     for (name, load), row in rows.items():
         print(
-            f"{name:7}{load:12}{row.ttft_ms:9.1f}{row.truth_ms:8.1f}{row.ttft_ratio:7.3f}{row.p99_ms:8.1f}"
+            f"{name:11}{load:12}{row.ttft_ms:9.1f}{row.truth_ms:8.1f}{row.ttft_ratio:7.3f}{row.p99_ms:8.1f}"
             f"{row.p99_truth_ms:8.1f}{row.itl_ratio:11.3f}{row.output_share:10.1%}{row.cpu_s:7.2f}{row.core:6.2f}"
             f"{row.window_s:10.1f}{row.around_s:10.1f}{row.first_s:9.2f}{row.bound:7g}{row.miscounted:12g}"
         )

@@ -9,7 +9,6 @@ import urllib.request
 import zlib
 from typing import Any
 
-from autotune.benchmark.body import body_of
 from autotune.benchmark.protocol import MeasureRequest
 from autotune.benchmark.traffic import conversations, first, measured_count
 
@@ -19,7 +18,7 @@ def truth_of(url: str, request: MeasureRequest) -> dict[str, Any]:
     traffic, load = request.traffic, request.load
     drawn = conversations(traffic, load, repeat=request.repeat, phase="measure")
     plans = [plan for turns in first(measured_count(traffic, load), drawn) for plan in turns]
-    wanted = {str(zlib.crc32(body_of(plan, traffic, request.endpoint.model))) for plan in plans}
+    wanted = {str(zlib.crc32(plan.text.encode())) for plan in plans}
     told = get(f"{url}/requests")
     ended = [times for checksum, times in told["ended"].items() if checksum in wanted]
     firsts_ms = sorted(first_ms for first_ms, _, _ in ended)

@@ -1,12 +1,13 @@
 """What the load clients report, against a server whose timing is known.
 
-`python benchmarks/client_accuracy.py [--concurrency 1,8,64] [--repeats 3] [--check]`. Each load is measured
-by a client of its own; the columns are medians over the repeats, which go round the loads, so that a busy
-moment of the machine does not fall on one load alone.
+`python benchmarks/client_accuracy.py [--clients native] [--concurrency 1,8,64] [--repeats 3] [--check]`. Each
+load is measured by a client of its own; the columns are medians over the repeats, which go round the loads,
+so that a busy moment of the machine does not fall on one load alone. `--clients native,aiperf` compares with
+those of others, `--clients all` with all of them that are installed.
 
 * The truth is what the server wrote of the very requests that were measured: it knows them by the checksum
-  of their bodies. It stamps its writes, the client its reads: the ratio includes the kernel's way from one to
-  the other and the time that either waited for a core. They share the machine, as they do in a trial.
+  of what they say. It stamps its writes, the client its reads: the ratio includes the kernel's way from one
+  to the other and the time that either waited for a core. They share the machine, as they do in a trial.
 * Ideal output is concurrency × tokens / (ttft + (tokens - 1) × itl), with the ttft and itl asked for; with
   `--spread`, tokens are the mean of the measured requests, and about a percent is the draw's.
 * `CPU s` is that of all processes of the client from their start to their end, imports, warm-up and reading
@@ -42,13 +43,14 @@ from accuracy_bars import BARS, BUSY, IDLE, Row, idle_share, median, print_rows,
 from accuracy_truth import get, truth_of
 from arrival_test import report_arrivals
 
-from autotune.benchmark.native import NativeClient
+from autotune.benchmark import BENCHMARKS, create_benchmark
+from autotune.benchmark.environments import problems_of as missing
 from autotune.benchmark.protocol import MeasureRequest
 from autotune.processes import ProcessGroup
 from autotune.records import Endpoint, Load, Measurement, Mode, Traffic
+from autotune.schema import BenchmarkConfig
 
 SERVER = Path(__file__).with_name("known_timing_server.py")
-CLIENTS = {"native": NativeClient}
 INPUT_TOKENS = 128
 
 
@@ -64,7 +66,7 @@ def main() -> int:
             return report_arrivals(_request(url, options, Path(folder), _open_loop(options)))
         for repeat in range(1, options.repeats + 1):
             for load in loads:
-                for name in options.clients.split(","):
+                for name in _clients(options.clients):
                     row, measured = _measure(name, url, load, repeat, options, Path(folder))
                     rows.setdefault((name, load), []).append(row)
                     reasons |= dict.fromkeys(f"{name}, {load}: {why}" for why in measured.client_bound)
@@ -84,7 +86,9 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--clients", default="native", help=f"of {', '.join(CLIENTS)}")
+    parser.add_argument(
+        "--clients", default="native", help=f"of {', '.join(BENCHMARKS)}; all: those that are here"
+    )
     parser.add_argument("--concurrency", default="1,8,64")
     parser.add_argument("--endpoint", choices=["completions", "chat"], default="completions")
     parser.add_argument("--ttft-ms", type=float, default=100)
@@ -103,6 +107,13 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--check", action="store_true")
     return parser.parse_args()
+
+
+def _clients(asked: str) -> list[str]:
+    """The clients that were asked for; of all, those that are installed here."""
+    if asked != "all":
+        return asked.split(",")
+    return [name for name in BENCHMARKS if not missing(BenchmarkConfig(kind=name))]
 
 
 @contextmanager
@@ -162,7 +173,8 @@ def _measure(
     request = _request(url, options, folder, load, repeat)
     get(f"{url}/reset")
     cpu_s, began_s = _children_cpu_s(), time.perf_counter()
-    measured = CLIENTS[name](processes=options.processes).measure(request)
+    processes = options.processes if name == "native" else None
+    measured = create_benchmark(BenchmarkConfig(kind=name, processes=processes)).measure(request)
     wall_s, cpu_s = time.perf_counter() - began_s, _children_cpu_s() - cpu_s
     metrics, truth = measured.metrics, truth_of(url, request)
     tokens = truth["tokens"]
@@ -174,10 +186,12 @@ def _measure(
         ttft_ratio=metrics["ttft_ms_mean"] / truth["ttft_ms_mean"],
         p99_ms=metrics["ttft_ms_p99"],
         p99_truth_ms=truth["ttft_ms_p99"],
-        itl_ratio=metrics["itl_ms_mean"] / truth["itl_ms_mean"] if truth["itl_ms_mean"] else math.nan,
+        itl_ratio=metrics.get("itl_ms_mean", math.nan) / truth["itl_ms_mean"]
+        if truth["itl_ms_mean"]
+        else math.nan,
         output_share=metrics["output_tokens_per_s"] / ideal,
         cpu_s=cpu_s,
-        core=metrics["client_cpu_fraction"],
+        core=metrics.get("client_cpu_fraction", math.nan),
         window_s=measured.duration_s,
         around_s=wall_s - measured.duration_s,
         first_s=truth["first_s"] - began_s,

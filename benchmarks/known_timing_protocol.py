@@ -28,7 +28,30 @@ def event(path: str, text: str, finish: str | None = None) -> dict[str, Any]:
     """A chunk of a completion or of a chat."""
     chat = path.endswith("/chat/completions")
     choice: dict[str, Any] = {"index": 0, "delta": {"content": text}} if chat else {"index": 0, "text": text}
-    return {"id": "known", "model": "known", "choices": [{**choice, "finish_reason": finish}]}
+    kind = "chat.completion.chunk" if chat else "text_completion"
+    head = {"id": "known", "object": kind, "created": 0, "model": "known"}
+    return {**head, "choices": [{**choice, "finish_reason": finish}]}
+
+
+def said(request: dict[str, Any]) -> str:
+    """Return everything that a request says, as one text; parts of a message may be a list."""
+    if request.get("prompt"):
+        return str(request["prompt"])
+    contents = (message["content"] for message in request.get("messages", []))
+    return " ".join(
+        content if isinstance(content, str) else " ".join(part["text"] for part in content)
+        for content in contents
+    )
+
+
+def asked_tokens(request: dict[str, Any]) -> int:
+    """Return how many tokens a request asks for, by the old name or the new one."""
+    return int(request.get("max_tokens") or request.get("max_completion_tokens") or 16)
+
+
+def usage_event(path: str, usage: dict[str, int]) -> dict[str, Any]:
+    """The last chunk, which counts the tokens."""
+    return {**event(path, ""), "choices": [], "usage": usage}
 
 
 @dataclass(slots=True)

@@ -6,8 +6,8 @@ ttft + i × itl, an absolute time, so nothing drifts; the receipt is the read th
 
 `GET /truth?skip=S&take=N` says when the chunks were really written, for N requests in order of receipt after
 the first S (default: all), of those that ended well; `GET /requests` says it of each request by the checksum
-of its body, and `GET /reset` forgets. A write may come up to half a millisecond early and, on an idle core,
-one late: the loop's timers have whole milliseconds. It goes to the socket at once, when it is stamped.
+of what it says, and `GET /reset` forgets. A write may come up to half a millisecond early and, on an idle
+core, one late: the loop's timers have whole milliseconds. It goes to the socket at once, when it is stamped.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import httptools
 import uvloop
-from known_timing_protocol import STREAM_HEAD, Stream, answer, event, frame
+from known_timing_protocol import STREAM_HEAD, Stream, answer, asked_tokens, event, frame, said, usage_event
 
 TICK_S = 0.001  # uvloop's timers
 
@@ -58,14 +58,15 @@ class KnownTiming:
         """Answer one request: with a failure if it is its turn, else with a stream."""
         self.first_s = self.first_s or received_s
         number = next(self._requests)
+        request: dict[str, Any] = json.loads(body)
+        prompt = said(request)
+        checksum = zlib.crc32(prompt.encode())
         if number <= self.options.fail_first or _turn(number, self.options.fail_every):
             self.truth.append(None)
-            self.refused.append(zlib.crc32(body))
+            self.refused.append(checksum)
             answer(transport, 500, {"error": {"message": "told to fail"}})
             return
-        request: dict[str, Any] = json.loads(body)
-        prompt = request.get("prompt") or " ".join(m["content"] for m in request.get("messages", []))
-        tokens = int(request.get("max_tokens") or 16)
+        tokens = asked_tokens(request)
         chunks = math.ceil(tokens / self.options.tokens_per_chunk)
         cut = _turn(next(self._streams), self.options.truncate_every)
         asked = (request.get("stream_options") or {}).get("include_usage") and not self.options.no_usage
@@ -76,7 +77,7 @@ class KnownTiming:
         stream = Stream(
             path, transport, received_s, ttft_s, tokens, chunks, stops_at, usage if asked else None
         )
-        stream.checksum = zlib.crc32(body)
+        stream.checksum = checksum
         self.truth.append(stream)
         stream.write(STREAM_HEAD + (self._role if path.endswith("/chat/completions") else b""))
         self._push(stream)
@@ -122,7 +123,7 @@ class KnownTiming:
     def _last(self, stream: Stream) -> bytes:
         tokens = stream.tokens - (stream.chunks - 1) * self.options.tokens_per_chunk
         closing = event(stream.path, " token" * tokens, "length")
-        usage = [] if stream.usage is None else [{"id": "known", "choices": [], "usage": stream.usage}]
+        usage = [] if stream.usage is None else [usage_event(stream.path, stream.usage)]
         return frame(closing, *usage, "[DONE]") + b"0\r\n\r\n"
 
     def measured(self, skip: int, take: int | None) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from autotune import compose
-from autotune.benchmark import BENCHMARKS
 from autotune.cli import complain
+from autotune.doctor.clients import client_findings
 from autotune.doctor.finding import Finding, State
 from autotune.doctor.gpus import gpu_findings, without_gpus
 from autotune.doctor.host import docker_finding, engine_findings, place_findings
@@ -35,7 +35,7 @@ def run_doctor(
                 *gpus,
                 *engine_findings(hydra, asked.config, config_name),
                 docker_finding(),
-                Finding(about="load clients", text=f"{', '.join(BENCHMARKS)} (part of autotune)"),
+                *client_findings(asked.config),
                 *place_findings(asked.config),
                 *_a_run(asked, free),
             ]

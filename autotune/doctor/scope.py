@@ -1,4 +1,4 @@
-"""Of what interference can be measured: one configuration, engines of our own, room for two of them."""
+"""Of what `doctor` can measure interference, and compare load clients: one configuration, a real engine."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from autotune.plan.loads import searches
 from autotune.survey import Survey
 
 LEAST_PAIRS = 3  # fewer give an interval that says nothing
+LEAST_ROUNDS = 2  # fewer give no interval at all
 
 
 def scope_problems(asked: Survey, pairs: int) -> list[str]:
@@ -41,3 +42,21 @@ def room_problems(asked: Survey) -> list[str]:
     if asked.config.launcher.max_parallel == 1:
         return ["nothing can run beside it: launcher.max_parallel=1: leave it out"]
     return []
+
+
+def comparison_problems(asked: Survey, rounds: int) -> list[str]:
+    """Return what keeps the words from being one configuration on which load clients can be compared."""
+    config = asked.config
+    problems = []
+    if asked.varied:
+        given = ", ".join(asked.varied)
+        problems.append(f"doctor --compare-clients measures one configuration: give one value for {given}")
+    if rounds < LEAST_ROUNDS:
+        problems.append(f"--rounds {rounds}: must be at least {LEAST_ROUNDS}")
+    if config.sweep.resume:
+        problems.append("sweep.resume: clients are compared as a whole: leave it out")
+    if config.deploy.kind == "replay" and config.deploy.url is None:
+        problems.append(
+            "deploy=replay: recorded rows have no load client: choose process, docker or simulated"
+        )
+    return problems

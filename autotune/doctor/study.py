@@ -78,7 +78,7 @@ class Study:
 
         Raises: InfrastructureError if the experiment cannot go on.
         """
-        config = _at_one_load(self.job.config, repeats=2 * self.pairs)
+        config = at_one_load(self.job.config, repeats=2 * self.pairs)
         subject = Trial(
             job=replace(self.job, config=config, folder=self.job.folder / "subject"),
             lease=self.leases[0],
@@ -149,8 +149,8 @@ class Study:
         return tuple(neighbour.gone(until) for neighbour in company)
 
 
-def _at_one_load(config: Config, *, repeats: int) -> Config:
-    """What is measured; a time-out of one trial is not meant for so many measurements."""
+def at_one_load(config: Config, *, repeats: int) -> Config:
+    """Return what is measured; a time-out of one trial is not meant for so many measurements."""
     return replace(
         config,
         workload=replace(config.workload, loads=[load_of(config).value]),
@@ -160,7 +160,7 @@ def _at_one_load(config: Config, *, repeats: int) -> Config:
 
 def _without_end(config: Config) -> Config:
     """The same load for a neighbour, for longer, as its prompts allow: clients make them beforehand."""
-    alike = _at_one_load(config, repeats=REPEATS)
+    alike = at_one_load(config, repeats=REPEATS)
     requests = measured_count(traffic_of(alike.workload), load_of(config))
     least, most = LONGER
     fitting = PROMPTS_BYTES // (requests * mean_total(alike.workload, last=True) * BYTES_PER_TOKEN)

@@ -95,7 +95,9 @@ class WorkloadConfig:
 class BenchmarkConfig:
     """The load client."""
 
-    kind: str = MISSING  # key of benchmark: native
+    kind: str = MISSING  # key of benchmark: native, aiperf, guidellm, …
+    venv: str | None = None  # clients of others: Python environment; null: doctor --install's
+    args: dict[str, Any] = field(default_factory=dict)  # likewise: more options of its own command
     request_timeout_s: float | None = None  # a request without an end by then has failed; null: 300 or longer
     processes: int | None = None  # native: of the client; null: by the load and the cores it may use
 

@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autotune.benchmark.external.tool import REPORTS
 from autotune.observe.series import read_points
 from autotune.places import local_store
 from autotune.records import WORKED
@@ -168,6 +169,8 @@ class Writer:
         )
         for path in self._artifacts(trial):
             self.client.log_artifact(run_id, str(path))
+        if (reports := self.store.folder / self.folders[trial] / REPORTS).is_dir():
+            self.client.log_artifacts(run_id, str(reports), REPORTS)
         self.client.set_terminated(run_id, TERMINAL[event["status"]], end_time=_ms(event))
         self.finished.add(trial)
 
