@@ -6,7 +6,8 @@ from autotune.benchmark import TOOLS
 from autotune.benchmark.environments import problems_of
 from autotune.benchmark.external.refusals import refusals
 from autotune.benchmark.workload import loads_of, traffic_of
-from autotune.records import Wording
+from autotune.plan.loads import searches, span
+from autotune.records import Load, Mode, Wording
 from autotune.schema import Config
 
 
@@ -25,6 +26,10 @@ def client_problems(config: Config, wording: Wording) -> list[str]:
             f"benchmark.processes={benchmark.processes}: only benchmark=native is told how many: leave it out"
         )
     tool, traffic = TOOLS[benchmark.kind](), traffic_of(config.workload, wording)
-    for load in loads_of(config.workload):
+    loads = loads_of(config.workload)
+    if searches(config.workload):
+        mode = Mode(config.workload.mode.value)
+        loads = [Load(mode=mode, value=value) for value in span(config.workload)]
+    for load in loads:
         problems += refusals(tool, traffic, load)
     return list(dict.fromkeys(problems))

@@ -26,9 +26,7 @@ def scope_problems(asked: Survey, pairs: int) -> list[str]:
         problems.append("sweep.resume: an experiment is measured as a whole: leave it out")
     if config.deploy.kind == "replay":
         problems.append("deploy=replay: recorded rows have no neighbours: choose process or simulated")
-    if searches(config.workload):
-        problems.append("workload.loads=search: doctor --interference measures at one load: give it, as [64]")
-    return problems
+    return problems + _load_problems(asked, "--interference")
 
 
 def room_problems(asked: Survey) -> list[str]:
@@ -59,4 +57,10 @@ def comparison_problems(asked: Survey, rounds: int) -> list[str]:
         problems.append(
             "deploy=replay: recorded rows have no load client: choose process, docker or simulated"
         )
-    return problems
+    return problems + _load_problems(asked, "--compare-clients")
+
+
+def _load_problems(asked: Survey, what: str) -> list[str]:
+    if not searches(asked.config.workload):
+        return []
+    return [f"workload.loads=search: doctor {what} measures at one load: give it, such as [64]"]

@@ -10,13 +10,16 @@ from pathlib import Path
 
 from autotune.benchmark.client.bottleneck import JUDGED_S
 from autotune.benchmark.external.tool import Report, Task, UnreadableReport
-from autotune.benchmark.metrics import RequestRecord, errors_by_kind, summarize
+from autotune.benchmark.metrics import RequestRecord, errors_by_kind, summarize, within
 from autotune.errors import TrialError
 from autotune.records import Load, Measurement, Mode
 
 ACHIEVED_FRACTION = 0.9
 """Of the requests that were to be in flight. Less is asked than of the native client: these need some
 milliseconds between two requests of one slot, also on an idle machine: 6 to 9 % of answers of 0.1 s."""
+OF_THE_GOOD = ("goodput_requests_per_s", "slo_attainment")
+"""Metrics that nobody can say where a latency is bound of which the client tells nothing."""
+
 AGREES = 0.02  # of a mean: how far a client's own summary may lie from its own requests
 AGREES_MS = 0.5  # and this, where a mean is small
 
@@ -40,8 +43,14 @@ def measurement_of(
     if not good:
         raise _all_failed(measured)
     window_s = report.window_s or max(record.ended_s for record in measured)
-    metrics = summarize(records, window_s=0 if report.window_s else window_s)
+    limits = request.limits
+    metrics = summarize(records, window_s=0 if report.window_s else window_s, limits=limits)
     metrics |= report.throughputs
+    if report.throughputs:
+        kept = sum(within(record, limits) for record in good) / len(good)
+        metrics["goodput_requests_per_s"] = kept * metrics["requests_per_s"]
+    if any(math.isfinite(getattr(limits, name, math.inf)) for name in report.lacks):
+        metrics = {name: value for name, value in metrics.items() if name not in OF_THE_GOOD}
     lacking = tuple(f"{name}_" for name in report.lacks)
     metrics = {name: value for name, value in metrics.items() if not name.startswith(lacking or ("\0",))}
     offered = {} if report.window_s else _offered(records, request.load, window_s)
