@@ -15,9 +15,11 @@ from typing import Any
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from autotune.plan.loads import SEARCH, is_number
 from autotune.schema import Config
 
 SPACE = "search.space."  # values in Hydra's grammar, kept as text until the space is made
+LOADS = "workload.loads"  # the one key that takes a list or a word
 OPEN = "???"  # a value that is still to be given
 KINDS: Mapping[Any, str] = {
     int: "a whole number",
@@ -48,6 +50,8 @@ def hint_of(key: str) -> Any:
 
 def takes(key: str) -> str:
     """Return what values a key takes: `a whole number or null`."""
+    if key == LOADS:
+        return f"{KINDS[list[float]]}, or {SEARCH}"
     hint = hint_of(key)
     return f"{_kind(key, _required(hint))}{' or null' if _is_optional(hint) else ''}"
 
@@ -74,7 +78,8 @@ def value_type_problems(key: str, value: Any) -> list[str]:
     if isinstance(value, Mapping) and (_is_schema(holder) or typing.get_origin(holder) is dict):
         wrong = [f"{key}.{name}: a key is text" for name in value if not isinstance(name, str)]
         return wrong or [p for name, item in value.items() for p in _inner_problems(key, name, item)]
-    if hint is Any or (isinstance(value, str) and ("${" in value or value == OPEN)) or _accepted(key, value):
+    is_open = isinstance(value, str) and ("${" in value or value == OPEN)
+    if is_open or (_are_loads(value) if key == LOADS else hint is Any or _accepted(key, value)):
         return []
     return [f"{key}={written(value)}: expected {takes(key)}"]
 
@@ -105,6 +110,11 @@ def suggest(word: str, known: Sequence[str]) -> str:
     """Return `; did you mean parallel?`, or nothing where nothing looks alike."""
     near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     return f"; did you mean {near[0]}?" if near else ""
+
+
+def _are_loads(value: Any) -> bool:
+    """Whether this is a search for a load, or numbers: what else is wrong with them `plan.loads` says."""
+    return bool(value == SEARCH) or (isinstance(value, list) and all(map(is_number, value)))
 
 
 def _accepted(key: str, value: Any) -> bool:

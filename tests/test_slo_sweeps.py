@@ -79,8 +79,10 @@ def test_a_sweep_is_resumed_under_its_own_slo_only(capsys: Output) -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        pytest.param(["workload.loads=serch"], "workload.loads=serch: must be a list", id="no search"),
-        pytest.param(["workload.loads=[a]"], "workload.loads: a is not a number", id="no number"),
+        pytest.param(["workload.loads=serch"], "workload.loads=serch: expected a list", id="no search"),
+        pytest.param(
+            ["workload.loads=[a]"], "workload.loads=[a]: expected a list of numbers", id="no number"
+        ),
         pytest.param(
             ["workload.loads=search", "workload.least_load=64", "workload.most_load=8"],
             "workload.least_load=64: is above workload.most_load=8: are they exchanged?",

@@ -19,7 +19,7 @@ def searches(workload: WorkloadConfig) -> bool:
 def fixed_loads(workload: WorkloadConfig) -> list[float]:
     """Return the loads that are given, each once; none for a search."""
     given = workload.loads if isinstance(workload.loads, list) else []
-    return [float(load) for load in dict.fromkeys(given) if _is_number(load)]
+    return [float(load) for load in dict.fromkeys(given) if is_number(load)]
 
 
 def span(workload: WorkloadConfig) -> tuple[float, float]:
@@ -29,6 +29,11 @@ def span(workload: WorkloadConfig) -> tuple[float, float]:
         LEAST[workload.mode] if least is None else float(least),
         MOST[workload.mode] if most is None else float(most),
     )
+
+
+def is_number(load: object) -> bool:
+    """Return whether a value is a finite number."""
+    return isinstance(load, int | float) and not isinstance(load, bool) and math.isfinite(load)
 
 
 def problems(config: Config) -> list[str]:
@@ -41,12 +46,8 @@ def problems(config: Config) -> list[str]:
         for name in ("least_load", "most_load")
         if (value := getattr(workload, name)) is not None
     ]
-    if not isinstance(workload.loads, list):
-        given = f"workload.loads={workload.loads}"
-        return [*found, f"{given}: must be a list of numbers such as [1,8], or search"]
     if not workload.loads:
         found.append("workload.loads=[]: give at least one load, such as [1,8]")
-    found += [f"workload.loads: {load} is not a number" for load in workload.loads if not _is_number(load)]
     loads = fixed_loads(workload)
     found += [f"workload.loads: {load:g} is not a load; must be above 0" for load in loads if load <= 0]
     if workload.mode is LoadMode.concurrency:
@@ -78,10 +79,6 @@ def _search_problems(config: Config) -> list[str]:
     if config.deploy.kind == "replay" and config.deploy.url is None:
         found.append("workload.loads=search: a table has the loads that it has: give them as workload.loads")
     return found
-
-
-def _is_number(load: object) -> bool:
-    return isinstance(load, int | float) and not isinstance(load, bool) and math.isfinite(load)
 
 
 def _not_whole(load: float) -> str:
