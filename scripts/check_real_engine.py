@@ -1,6 +1,7 @@
 """Checks a sweep of `max_num_seqs=1,32` on a real engine: `check_real_engine.py outputs/NAME`.
 
-With `--chats`: a trial of chats, whose prompts must have the lengths that were asked for.
+With `--chats`: a trial of chats, whose prompts must have the lengths that were asked for. `--bound` prints a
+bound on the time per token, 1.5 times that of a sweep's winner, and `--search` checks a search under it.
 """
 
 from __future__ import annotations
@@ -93,6 +94,33 @@ def check_chats(folder: Path) -> int:
     return 0 if exact else 1
 
 
+def tell_bound(folder: Path) -> int:
+    """Print 1.5 times the p90 time per token of the winner."""
+    events = list(read(folder / "journal.jsonl"))
+    ends = {event["trial"]: event for event in events if event["event"] == "trial_finished"}
+    winner = _winner(events)
+    print(round(1.5 * ends[min(ends) if winner is None else winner]["metrics"]["tpot_ms_p90"], 1))
+    return 0
+
+
+def check_search(folder: Path) -> int:
+    """Print whether one engine was enough, and a load that was measured within the SLO is reported."""
+    events = list(read(folder / "journal.jsonl"))
+    [end] = [event for event in events if event["event"] == "trial_finished"]
+    loads = {event["load"]["value"] for event in events if event["event"] == "measured"}
+    checks = [
+        ("the engine was started once", [e["event"] for e in events].count("server_ready") == 1),
+        ("a load within the SLO is reported", end["status"] == "measured" and end["slo"]["meets"]),
+        ("it is one that was measured", end["load"]["value"] in loads),
+        ("no more loads than allowed were measured", 2 <= len(loads) <= 5),
+        ("no engine is left", _engines(folder) == []),
+    ]
+    for name, holds in checks:
+        print(f"{'ok  ' if holds else 'FAIL'} search: {name}")
+    print(f"loads {sorted(loads)}, reported {end['load']['value']:g}")
+    return 0 if all(holds for _, holds in checks) else 1
+
+
 def _busy(end: dict[str, Any]) -> bool:
     """Requests in its batch, no more than it may have, and some of its KV cache in use."""
     metrics = end["metrics"]
@@ -124,5 +152,6 @@ def _engines(folder: Path) -> list[str]:
 
 
 if __name__ == "__main__":
-    check = check_chats if sys.argv[1] == "--chats" else main
+    checks = {"--chats": check_chats, "--bound": tell_bound, "--search": check_search}
+    check = checks.get(sys.argv[1], main)
     raise SystemExit(check(Path(sys.argv[-1])))
