@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -174,7 +175,13 @@ def _vllm(config: BenchmarkConfig) -> Path | None:
     if config.venv is not None:
         places = [given_venv(config.venv) / "bin" / VLLM]
     else:
-        prepared = sorted((cache_dir() / "engines").glob(f"vllm-*/bin/{VLLM}"), reverse=True)
+        found = (cache_dir() / "engines").glob(f"vllm-*/bin/{VLLM}")
+        prepared = sorted(found, key=_release, reverse=True)
         on_path = shutil.which(VLLM)
         places = [*prepared, *([Path(on_path)] if on_path else [])]
     return next((place for place in places if os.access(place, os.X_OK)), None)
+
+
+def _release(program: Path) -> list[int]:
+    """The numbers in the name of its environment: 0.32.0 is newer than 0.9.2."""
+    return [int(number) for number in re.findall(r"\d+", program.parents[1].name)]

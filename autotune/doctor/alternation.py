@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import resource
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from autotune.benchmark.metrics import RequestRecord
 from autotune.benchmark.protocol import Benchmark, MeasureRequest
 from autotune.doctor.neighbour import now
 from autotune.errors import Interrupted, TrialError
 from autotune.records import Failure, Measurement
+from autotune.score.batches import read_records
 from autotune.watch import failure_of
 
 
@@ -24,6 +26,7 @@ class Turn:
 
     `began` is before it was started and `ended` after it had ended, seconds since the epoch. `cpu_s` is the
     CPU time of all its processes, as far as each was waited for by the one that started it.
+    `whole_run_tokens_per_s` is `whole_run` of its requests, where it tells of each.
     """
 
     client: str
@@ -33,6 +36,7 @@ class Turn:
     cpu_s: float
     measurement: Measurement | None = None
     failure: Failure | None = None
+    whole_run_tokens_per_s: float | None = None
 
     @property
     def around_s(self) -> float | None:
@@ -93,6 +97,7 @@ class Alternation:
             errors[name], failure = error, failure_of(error)
         if self._stopped.is_set():
             raise Interrupted  # it may have been ended before it knew
+        raw = None if measurement is None else measurement.raw
         return Turn(
             client=name,
             round=request.repeat,
@@ -101,7 +106,20 @@ class Alternation:
             cpu_s=children_cpu_s() - cpu_s,
             measurement=measurement,
             failure=failure,
+            whole_run_tokens_per_s=None if raw is None else whole_run(read_records(raw) or ()),
         )
+
+
+def whole_run(records: Sequence[RequestRecord]) -> float | None:
+    """Return the throughput of a run that begins and ends without load; None: no request succeeded.
+
+    All output tokens of the measured requests that succeeded / (the last ended - the first sent).
+    """
+    good = [r for r in records if r.phase == "measure" and r.error is None and r.chunks_s]
+    if not good:
+        return None
+    length_s = max(record.ended_s for record in good) - min(record.sent_s for record in good)
+    return sum(record.output_tokens for record in good) / length_s if length_s > 0 else None
 
 
 def children_cpu_s() -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
 
 from autotune import __version__
 from autotune.benchmark import BENCHMARKS
@@ -15,8 +15,12 @@ from autotune.benchmark.environments import (
     program_of,
     version_in,
 )
+from autotune.benchmark.startable import client_problems
 from autotune.doctor.finding import Finding, State
+from autotune.records import Wording
 from autotune.schema import BenchmarkConfig, Config
+
+UNKNOWN = "this version of autotune cannot run it"
 
 
 def client_findings(config: Config) -> list[Finding]:
@@ -25,10 +29,18 @@ def client_findings(config: Config) -> list[Finding]:
     return [own, *(_client(kind, config) for kind in (*CLIENTS, VLLM_BENCH))]
 
 
-def installed_clients(config: Config) -> list[str]:
-    """Return the clients that can run here, `native` first."""
-    others = (kind for kind in (*CLIENTS, VLLM_BENCH) if kind in BENCHMARKS)
-    return [NATIVE, *(kind for kind in others if program_of(chosen(kind, config)) is not None)]
+def able_clients(config: Config, wording: Wording) -> tuple[list[str], list[str]]:
+    """Return the clients that can measure this workload here, `native` first, and why others cannot."""
+    able, lines = [NATIVE], []
+    for kind in (*CLIENTS, VLLM_BENCH):
+        if kind not in BENCHMARKS:
+            lines.append(f"benchmark.kind={kind}: {UNKNOWN}")
+            continue
+        problems = client_problems(replace(config, benchmark=chosen(kind, config)), wording)
+        lines += problems
+        if not problems:
+            able.append(kind)
+    return able, lines
 
 
 def chosen(kind: str, config: Config) -> BenchmarkConfig:
@@ -41,18 +53,6 @@ def chosen(kind: str, config: Config) -> BenchmarkConfig:
         return asked
     beside = config.deploy.venv if kind == VLLM_BENCH and config.runtime.kind == VLLM else None
     return BenchmarkConfig(kind=kind, venv=beside, request_timeout_s=asked.request_timeout_s)
-
-
-def missing_words(present: Sequence[str], config: Config) -> list[str]:
-    """Return how each client that is not there is had."""
-    lines = []
-    for kind in (*CLIENTS, VLLM_BENCH):
-        problems = problems_of(chosen(kind, config))
-        if kind not in BENCHMARKS:
-            lines.append(f"benchmark.kind={kind}: this version of autotune cannot run it yet")
-        elif kind not in present:
-            lines += problems
-    return lines
 
 
 def _client(kind: str, config: Config) -> Finding:
@@ -70,6 +70,6 @@ def _client(kind: str, config: Config) -> Finding:
         fix = f"autotune reads what {expected} writes: it may refuse what another version does"
         return Finding(about=about, text=text, state=State.NOTE, fix=fix)
     if kind not in BENCHMARKS:
-        text = f"{text}; this version of autotune cannot run it yet"
+        text = f"{text}; {UNKNOWN}"
         return Finding(about=about, text=text, state=State.NOTE)
     return Finding(about=about, text=text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import threading
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from autotune.benchmark import create_benchmark
 from autotune.cli import complain
 from autotune.deploy import create_deployer
 from autotune.doctor.alternation import Alternation, Turn
-from autotune.doctor.clients import chosen, installed_clients, missing_words
+from autotune.doctor.clients import able_clients, chosen
 from autotune.doctor.outside import Say, end_early, facts_of, job_of, make_folder, settings_of
 from autotune.doctor.scope import comparison_problems
 from autotune.doctor.study import at_one_load, load_of
@@ -105,6 +106,7 @@ class _Book:
             turns=tuple(self.turns),
             rounds=self.rounds,
             simulated=self.facts["simulated"],
+            cores=os.cpu_count() or 1,
             file=self.path,
         )
 
@@ -112,7 +114,7 @@ class _Book:
 def _run(settings: Settings, entry: Entry, rounds: int) -> int:
     out = console()
     say = PlainView(out).say
-    clients = installed_clients(settings.config)
+    clients, missing = able_clients(at_one_load(settings.config, repeats=rounds), entry.plan.wording)
     make_folder(settings)
     job = job_of(settings, entry)
     pool = pool_for(settings.config, settings.inventory, settings.folder, say)
@@ -130,7 +132,7 @@ def _run(settings: Settings, entry: Entry, rounds: int) -> int:
         pool.release(lease)
     if outcome.status is Status.INTERRUPTED or not any(turn.measurement for turn in book.turns):
         return end_early(outcome, book.write, folder=settings.folder, kept=book.kept)
-    return _report(book, outcome, missing_words(clients, settings.config))
+    return _report(book, outcome, missing)
 
 
 def _report(book: _Book, outcome: Outcome, missing: Sequence[str]) -> int:

@@ -142,7 +142,9 @@ class Making:
         finally:
             process.terminate(GRACE_S)
         if code != 0:
-            raise InfrastructureError(self._why(words, code, self._log_since(said)))
+            raise InfrastructureError(
+                self._why(words, code, self.log.read_bytes()[said:].decode(errors="replace"))
+            )
 
     def _ended(self, process: ProcessGroup, timeout_s: float | None) -> int | None:
         """The exit status; None if the time was over."""
@@ -171,9 +173,6 @@ class Making:
         head = f"{self.package.name} is not installed: {words}: {how}" + (f": {cause}" if cause else "")
         return "\n".join([head, f"the last lines of {self.log}:", *last])
 
-    def _log_since(self, start: int) -> str:
-        return self.log.read_bytes()[start:].decode(errors="replace")
-
     def _check_disk(self) -> None:
         free_gib = shutil.disk_usage(self.venv.parent).free / 2**30
         needed_gib = self.package.size_gib + SPARE_GIB
@@ -197,8 +196,7 @@ class Making:
             return
         if words:
             self.say(f"{self.venv}: {words}")
-        with suppress(FileNotFoundError):
-            (self.venv / STAMP).unlink()
+        (self.venv / STAMP).unlink(missing_ok=True)
         shutil.rmtree(self.venv)
 
     @contextmanager
@@ -211,8 +209,8 @@ class Making:
             told = False
             while not _taken(descriptor):
                 if not told:
-                    self.say(f"another installation of {self.package.requirement} is running: waiting for it")
                     told = True
+                    self.say(f"another installation of {self.package.requirement} is running: waiting for it")
                 if self.stop.wait(POLL_S):
                     raise Interrupted
             yield descriptor
@@ -226,7 +224,7 @@ def size_gib(folder: Path) -> float:
     for place, _folders, names in os.walk(folder):
         for name in names:
             with suppress(OSError):
-                total += os.lstat(os.path.join(place, name)).st_size  # noqa: PTH118  (60,000 of them)
+                total += os.lstat(f"{place}/{name}").st_size
     return total / 2**30
 
 

@@ -6,46 +6,40 @@ What each client means by its numbers, once they have our names and units, stand
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from autotune.benchmark.metrics import RequestRecord
 from autotune.doctor.alternation import Turn
 from autotune.records import THROUGHPUTS, Load, Measurement, Mode
-from autotune.score.batches import read_records
 
-SAME_SHARE = 0.01  # of a mean length; what differs more is another workload, or counted otherwise
-FULL_SHARE = 0.95  # of the load that was asked for; as of our own client
-DEAR = 1.5  # times our client's CPU seconds: from here on it may be why latencies are longer
+SAME_SHARE = 0.01  # of a mean length or of the load; what differs more is worth a word
+DEAR = 1.5  # times our client's share of a core: from here on it may be why latencies are longer
+BUSY = 0.1  # of a core; what needs less disturbs nobody
 
-WHOLE_RUN = (
-    "counts the tokens of its successful requests over the time from the first sent to the last ended: the "
-    "load fills and drains within it; native counts what is made while the load is full"
+LIBRARY = (
+    "from before its HTTP library takes the request, with the opening of a connection or the wait for one; "
+    "native: from writing it to an open connection"
 )
 
 DEFINITIONS: Mapping[str, Mapping[str, str]] = {
-    "vllm_bench": {
-        "ttft": "to the first chunk, also one that only tells the role, with the opening of a connection; "
-        "native: to the first token, on an open connection",
-        "throughput": WHOLE_RUN,
-    },
-    "aiperf": {
-        "e2e": "to the last response of a request; native: to the last chunk with tokens",
-        "throughput": WHOLE_RUN,
-    },
-    "guidellm": {"throughput": WHOLE_RUN},
-    "genai_bench": {
-        "throughput": f"{WHOLE_RUN}; its time has the warm-up in it, without its tokens",
-    },
+    "aiperf": {"ttft": LIBRARY},
+    "vllm_bench": {"ttft": LIBRARY},
+    "genai_bench": {"ttft": "each request opens a connection of its own, and that is in it"},
 }
-"""What is left of other definitions when an adapter has put names and units right, by family of metrics."""
+"""What is left of other definitions when all metrics are worked out of a client's requests by our formulas.
+
+Source: AIPerf 0.13.0 (`transports/aiohttp_client.py`), vLLM 0.32.0 (`endpoint_request_func.py`), genai-bench
+0.0.5 (`user/openai_user.py`); guidellm 0.8.1 (`backends/openai/http.py`) begins as native, with the headers.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """What the rounds of one client come to: means of its metrics, its CPU seconds, and its failures."""
+    """What the rounds of one client come to: means of its metrics, its CPU seconds, and its failures.
+
+    `bound` has a sentence for each round that the client itself limited.
+    """
 
     client: str
     metrics: Mapping[str, float]
@@ -57,6 +51,7 @@ class Account:
     errors: Mapping[str, int]
     failures: tuple[str, ...]
     bound: tuple[str, ...]
+    whole_run_tokens_per_s: float | None
     notes: tuple[str, ...]
 
     @property
@@ -72,6 +67,12 @@ class Account:
         return None if total is None or answer is None else total - answer
 
     @property
+    def drained(self) -> float | None:
+        """By what share throughput is lower without the requests around the measured ones; None: unknown."""
+        whole, kept_up = self.whole_run_tokens_per_s, self.metrics.get("output_tokens_per_s")
+        return None if whole is None or not kept_up else whole / kept_up - 1
+
+    @property
     def in_flight(self) -> float | None:
         """Requests in flight: as it says itself, else requests/s times their mean length (Little's law)."""
         if "in_flight_mean" in self.metrics:
@@ -85,6 +86,7 @@ def account_of(client: str, turns: Sequence[Turn]) -> Account:
     own = [turn for turn in turns if turn.client == client]
     good = [turn.measurement for turn in own if turn.measurement is not None]
     around = [turn.around_s for turn in own if turn.around_s is not None]
+    whole = [turn.whole_run_tokens_per_s for turn in own if turn.whole_run_tokens_per_s is not None]
     errors: dict[str, int] = {}
     for measurement in good:
         for kind, count in measurement.errors.items():
@@ -99,44 +101,30 @@ def account_of(client: str, turns: Sequence[Turn]) -> Account:
         requests_failed=sum(each.requests_failed for each in good),
         errors=errors,
         failures=tuple(dict.fromkeys(_failure(turn) for turn in own if turn.failure is not None)),
-        bound=tuple(dict.fromkeys(text for each in good for text in each.client_bound)),
+        bound=tuple("; ".join(each.client_bound) for each in good if each.client_bound),
+        whole_run_tokens_per_s=fmean(whole) if whole else None,
         notes=tuple(dict.fromkeys(text for each in good for text in each.notes)),
     )
 
 
-def reasons(metric: str, account: Account, native: Account, *, load: Load, percent: float) -> list[str]:
-    """Return why a client's metric is by so many percent another than native's; empty: nothing is known."""
+def reasons(
+    metric: str, account: Account, native: Account, *, load: Load, percent: float, cores: int
+) -> list[str]:
+    """Return why a client's metric is by so many percent another than native's; empty: nothing is known.
+
+    `cores` are those of the machine that the clients run on.
+    """
     family = "throughput" if metric in THROUGHPUTS else metric.partition("_")[0]
     is_worse = percent < 0 if family == "throughput" else percent > 0
-    found = [_errors(account), *_workload(family, account, native), _load(family, account, load)]
+    found = [_errors(account), *_workload(family, account, native)]
+    if family == "throughput":
+        found += [_load(account, native, load), _length(account, native)]
+    if family == "e2e":
+        found.append(_first_token(account, native))
     found.append(DEFINITIONS.get(account.client, {}).get(family))
     if is_worse:
-        found += [_cost(account, native), *account.bound]
+        found.append(_cost(account, native, cores))
     return [text for text in found if text]
-
-
-def whole_run_tokens_per_s(turns: Sequence[Turn]) -> float | None:
-    """Return native's own throughput by the others' definition, from its requests; None: they are not there.
-
-    All output tokens of the measured requests that succeeded / (the last ended - the first sent).
-    """
-    values = []
-    for turn in turns:
-        raw = turn.measurement.raw if turn.measurement is not None else None
-        records = None if raw is None or not raw.exists() else read_records(raw)
-        if records is None:
-            continue
-        values.append(_whole_run([record for record in records if record.phase == "measure"]))
-    known = [value for value in values if value is not None]
-    return fmean(known) if known else None
-
-
-def _whole_run(measured: Sequence[RequestRecord]) -> float | None:
-    good = [record for record in measured if record.error is None and record.chunks_s]
-    if not good:
-        return None
-    length_s = max(record.ended_s for record in good) - min(record.sent_s for record in good)
-    return sum(record.output_tokens for record in good) / length_s if length_s > 0 else None
 
 
 def _means(good: Sequence[Measurement]) -> dict[str, float]:
@@ -176,22 +164,44 @@ def differs(one: float | None, other: float | None) -> bool:
     return one is not None and other is not None and abs(one - other) > SAME_SHARE * max(abs(other), 1.0)
 
 
-def _load(family: str, account: Account, load: Load) -> str | None:
-    """A load that was not offered; it shows in everything but the gaps between tokens, and there too."""
-    offered = account.in_flight if load.mode is Mode.CONCURRENCY else account.metrics.get("requests_per_s")
-    if offered is None or offered >= FULL_SHARE * load.value:
+def _load(account: Account, native: Account, load: Load) -> str | None:
+    """A load that was not kept up: by Little's law throughput is that times tokens a request / its length."""
+    own, ours = account.in_flight, native.in_flight
+    if load.mode is not Mode.CONCURRENCY or own is None or ours is None or own >= (1 - SAME_SHARE) * ours:
         return None
-    unit = "requests in flight" if load.mode is Mode.CONCURRENCY else "requests/s"
-    why = "; while it fills and drains there are fewer" if family == "throughput" else ""
-    return f"{offered:.1f} of {load.value:g} {unit} on average{why}"
+    fewer, drained = own / ours - 1, native.drained
+    told = f"{own:.1f} requests in flight on average, native {ours:.1f} ({100 * fewer:+.1f} %)"
+    if drained is None:
+        return f"{told}: the load fills and drains in its window, native keeps it up beyond"
+    why = f"{told}: {100 * drained:+.1f} % is the load that fills and drains in its window"
+    return f"{why}, the rest pauses between its requests" if fewer < drained - SAME_SHARE else why
 
 
-def _cost(account: Account, native: Account) -> str | None:
-    if not account.cpu_s >= DEAR * native.cpu_s:
+def _length(account: Account, native: Account) -> str | None:
+    """Requests that take longer, in a closed loop, are fewer."""
+    own, ours = account.metrics.get("e2e_ms_mean"), native.metrics.get("e2e_ms_mean")
+    if not own or not ours or own <= (1 + SAME_SHARE) * ours:
+        return None
+    return f"its requests take {100 * (own / ours - 1):.1f} % longer by its stamps"
+
+
+def _first_token(account: Account, native: Account) -> str | None:
+    """How much of a longer request is before its first token."""
+    names = ("e2e_ms_mean", "ttft_ms_mean")
+    if any(name not in metrics for name in names for metrics in (account.metrics, native.metrics)):
+        return None
+    whole, first = (account.metrics[name] - native.metrics[name] for name in names)
+    return f"{first:+.1f} of {whole:+.1f} ms are before the first token"
+
+
+def _cost(account: Account, native: Account, cores: int) -> str | None:
+    own = account.metrics.get("client_cpu_fraction")
+    ours = native.metrics.get("client_cpu_fraction", 0.0)
+    if own is None or own < max(BUSY, DEAR * ours):
         return None
     return (
-        f"it takes {account.cpu_s:.1f} CPU s a measurement, native {native.cpu_s:.1f}, of {os.cpu_count()} "
-        "cores: what it has not read yet counts as the engine's time"
+        f"it uses {own:.2f} of a core while it measures, native {ours:.2f}, of {cores} cores: what "
+        "it has not read yet counts as the engine's time"
     )
 
 

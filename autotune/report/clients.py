@@ -13,7 +13,7 @@ from rich.table import Table
 
 from autotune.doctor.alternation import Turn
 from autotune.records import Load
-from autotune.report.client_reasons import Account, account_of, reasons, whole_run_tokens_per_s
+from autotune.report.client_reasons import Account, account_of, reasons
 from autotune.report.interference import COARSE_PERCENT, SMALL_PERCENT
 from autotune.score.statistics import Difference, paired_difference
 
@@ -50,7 +50,7 @@ class ClientDifference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """All that was measured: turns of `clients` at `load`, against the first of them."""
+    """All that was measured: turns of `clients` at `load`, on so many `cores`, against the first of them."""
 
     label: str
     load: Load
@@ -58,6 +58,7 @@ class Comparison:
     turns: tuple[Turn, ...]
     rounds: int
     simulated: bool
+    cores: int
     file: Path
 
     def accounts(self) -> dict[str, Account]:
@@ -73,7 +74,11 @@ class Comparison:
                 client=account.client,
                 metric=metric,
                 difference=difference,
-                why=tuple(reasons(metric, account, native, load=self.load, percent=difference.percent)),
+                why=tuple(
+                    reasons(
+                        metric, account, native, load=self.load, percent=difference.percent, cores=self.cores
+                    )
+                ),
             )
             for account in others
             for metric in COMPARED
@@ -90,7 +95,7 @@ class Comparison:
 
 
 def render_comparison(out: Console, comparison: Comparison, missing: Sequence[str]) -> None:
-    """Print the table, where the clients differ and why, how `missing` ones are had, and the file."""
+    """Print the table, where the clients differ and why, why others are `missing`, and the file."""
     mark = "  SIMULATED: no claim about hardware" if comparison.simulated else ""
     title = f"{comparison.label} at {comparison.load}, {comparison.rounds} rounds{mark}"
     out.print(escape(title), soft_wrap=True)
@@ -99,8 +104,8 @@ def render_comparison(out: Console, comparison: Comparison, missing: Sequence[st
     for line in _lines(comparison, accounts):
         out.print(escape(line), soft_wrap=True)
     for number, text in enumerate(missing):
-        out.print(f"{'missing ' if number == 0 else '        '}{escape(text)}", soft_wrap=True)
-    out.print(f"files   {comparison.file}", soft_wrap=True)
+        out.print(f"{'left out ' if number == 0 else '         '}{escape(text)}", soft_wrap=True)
+    out.print(f"files    {comparison.file}", soft_wrap=True)
 
 
 def _table(comparison: Comparison, accounts: Mapping[str, Account]) -> Table:
@@ -111,9 +116,9 @@ def _table(comparison: Comparison, accounts: Mapping[str, Account]) -> Table:
     for name, account in accounts.items():
         values = [account.metrics.get(metric, math.nan) for metric in COMPARED]
         failed = comparison.rounds - account.rounds
-        count = f"{account.requests_failed}" + (
-            f" and {failed} of {comparison.rounds} rounds" if failed else ""
-        )
+        lost = [f"{failed} of {comparison.rounds} rounds"] if failed else []
+        lost += [f"{account.requests_failed} requests"] if account.requests_failed else []
+        count = ", ".join(lost) or "0"
         extra = [_shown(account.in_flight), _shown(account.cpu_s, 2), _shown(account.around_s), count]
         table.add_row(name, *(_shown(value) for value in values), *extra)
     return table
@@ -129,10 +134,11 @@ def _lines(comparison: Comparison, accounts: Mapping[str, Account]) -> list[str]
         for each in (each for each in own if each.is_clear):
             lines.append(f"{name}: {COMPARED[each.metric]} {_percent(each.difference)}: {_why(each)}")
         lines += _alike(name, [each for each in own if not each.is_clear])
-        if not own:  # else it is among the reasons
-            lines += [f"{name}: {text}" for text in account.bound]
+        if account.bound:
+            often = f"{len(account.bound)} of {comparison.rounds} rounds"
+            lines.append(f"{name}: limited what it measured in {often}: {account.bound[0]}")
         lines += [f"{name}: {text}" for text in account.notes]
-    return [*lines, *_by_their_definition(comparison, accounts)]
+    return [*lines, *_by_their_definition(accounts)]
 
 
 def _why(each: ClientDifference) -> str:
@@ -153,16 +159,15 @@ def _alike(name: str, rest: Sequence[ClientDifference]) -> list[str]:
     return lines
 
 
-def _by_their_definition(comparison: Comparison, accounts: Mapping[str, Account]) -> list[str]:
+def _by_their_definition(accounts: Mapping[str, Account]) -> list[str]:
     """How much of a difference in throughput is definition alone."""
     native, *others = accounts.values()
-    ours = native.metrics.get("output_tokens_per_s")
-    theirs = whole_run_tokens_per_s([turn for turn in comparison.turns if turn.client == native.client])
-    if not ours or theirs is None or not any(account.rounds for account in others):
+    if native.drained is None or not any(account.rounds for account in others):
         return []
     return [
-        f"{native.client}: by the others' definition its own requests make {theirs:.1f} output tok/s "
-        f"({100 * (theirs / ours - 1):+.1f} %): so much is filling and draining, not the engine"
+        f"{native.client}: counted as others do, without the requests around the measured ones, it has "
+        f"{native.whole_run_tokens_per_s:.1f} output tok/s ({100 * native.drained:+.1f} %): so much is "
+        "filling and draining, and not the engine"
     ]
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
+from autotune import __version__
+from autotune.benchmark.environments import CLIENTS, STAMP, environment_of, stamp_of
 from autotune.cli import main
 from autotune.doctor.look import run_doctor
 from autotune.gpus.locks import GpuLocks
@@ -106,3 +109,40 @@ def test_wrong_words(words: list[str], expected: str, capsys: pytest.CaptureFixt
     streams = capsys.readouterr()
     assert expected in streams.err
     assert streams.out == ""
+
+
+def test_load_clients(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ours is always there; of each other whether, where and in which version, or how it is had."""
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    venv = environment_of("aiperf")
+    (venv / "lib" / "python3.11" / "site-packages" / "aiperf-0.13.0.dist-info").mkdir(parents=True)
+    (venv / "bin").mkdir()
+    (venv / "bin" / "aiperf").touch(mode=0o755)
+    (venv / STAMP).write_text(json.dumps(stamp_of(CLIENTS["aiperf"])))
+    out = looked(capsys, "gpus=l40s_4x")
+    assert line_of(out, "benchmark=native") == f"part of autotune, version {__version__}"
+    assert line_of(out, "benchmark=aiperf") == f"version 0.13.0, {venv}/bin/aiperf"
+    assert (
+        line_of(out, "benchmark=guidellm")
+        == f"guidellm==0.8.1 is not installed in {tmp_path}/cache/clients/guidellm-0.8.1"
+    )
+    assert (
+        "python -m autotune doctor --install guidellm makes it (5.9 GiB), or give benchmark.venv=FOLDER"
+        in out
+    )
+    assert line_of(out, "benchmark=vllm_bench").startswith("no program 'vllm' in")
+    assert "set benchmark.venv to the environment that vLLM is in" in out
+
+
+def test_a_client_of_another_version(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In an environment of the user's own it may be any: that is a note."""
+    venv = tmp_path / "own"
+    (venv / "lib" / "python3.11" / "site-packages" / "aiperf-0.9.0.dist-info").mkdir(parents=True)
+    (venv / "bin").mkdir()
+    for name in ("aiperf", "python"):
+        (venv / "bin" / name).touch(mode=0o755)
+    out = looked(capsys, "gpus=l40s_4x", "benchmark=aiperf", f"benchmark.venv={venv}")
+    assert line_of(out, "benchmark=aiperf") == f"version 0.9.0, {venv}/bin/aiperf"
+    assert "autotune reads what 0.13.0 writes" in out
