@@ -16,7 +16,8 @@ does in another way, and what is made of it (source: GuideLLM 0.8.1):
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -64,10 +65,10 @@ class GuideLlm:
         )
 
     def read(self, task: Task) -> Report:
-        """Return its requests; those of the warm-up are known by what they say."""
+        """Return its requests; the first that were sent are the warm-up, as in its file."""
         rows = _rows(read_object(task.folder / RESULT))
-        warmup = {plan.text for plan in islice(task.plans("warmup"), task.warmup)}
-        records = [_record(group, row, warmup) for group, row in rows]
+        sent = sorted((_record(group, row) for group, row in rows), key=lambda record: record.sent_s)
+        records = [replace(r, phase="warmup" if n < task.warmup else "measure") for n, r in enumerate(sent)]
         return Report(
             records=tuple(records),
             lacks=frozenset({"itl_ms"}),
@@ -122,7 +123,7 @@ def _rows(content: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
     return [(group, row) for group in GROUPS for row in requests[group] or []]
 
 
-def _record(group: str, row: Mapping[str, Any], warmup: set[str]) -> RequestRecord:
+def _record(group: str, row: Mapping[str, Any]) -> RequestRecord:
     timings, info = row["info"]["timings"], row["info"]
     error: str | None = None
     stamps: tuple[float, ...] = ()
@@ -141,7 +142,7 @@ def _record(group: str, row: Mapping[str, Any], warmup: set[str]) -> RequestReco
         stamps = (first_s, last_s) if timings["token_iterations"] > 1 else (first_s,)
         _check(row, sent_s, first_s, last_s)
     return RequestRecord(
-        phase="warmup" if said(row) in warmup else "measure",
+        phase="measure",
         index=0,
         sent_s=sent_s,
         begun_s=sent_s,
@@ -167,15 +168,3 @@ def _check(row: Mapping[str, Any], sent_s: float, first_s: float, last_s: float)
     for name, own in pairs.items():
         if row[name] is not None and abs(row[name] - own) > max(0.02 * own, 0.01):
             raise UnreadableReport(f"a request says {name}={row[name]:g}, and its stamps {own:g}")
-
-
-def said(row: Mapping[str, Any]) -> str:
-    """Return the prompt of a request, out of the body that was sent."""
-    body = json.loads(row["request_args"])["body"]
-    return body["prompt"] if "prompt" in body else " ".join(_texts(body["messages"]))
-
-
-def _texts(messages: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    for message in messages:
-        content = message["content"]
-        yield content if isinstance(content, str) else " ".join(part["text"] for part in content)
