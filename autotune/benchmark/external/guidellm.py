@@ -10,6 +10,8 @@ does in another way, and what is made of it (source: GuideLLM 0.8.1):
 * It has no report if it is interrupted, and it does not tell how far it is: an engine that answers nothing
   more is found out by the time-out of a request.
 * It asks for fixed lengths (`ignore_eos`) wherever one is given: said otherwise where that is not wanted.
+* Asked for 20 Poisson arrivals a second it sent 60 requests within half a second, on a busy machine of two
+  cores: no rates are asked of it.
 * It counts tokens itself where the engine gives no usage. Its tokenizer here finds none: that is `no_usage`.
 """
 
@@ -30,6 +32,7 @@ from autotune.benchmark.external.uncounted import write_tokenizer
 from autotune.benchmark.metrics import RequestRecord
 from autotune.benchmark.protocol import Progress
 from autotune.benchmark.traffic import draws
+from autotune.records import Mode
 
 RESULT = "guidellm.json"
 SCHEMA = 2
@@ -41,7 +44,7 @@ class GuideLlm:
 
     kind = "guidellm"
     version = "0.8"
-    abilities = Abilities(arrivals=frozenset({"poisson", "constant"}))
+    abilities = Abilities(arrivals=frozenset(), modes=frozenset({Mode.CONCURRENCY}))
 
     def command(self, task: Task) -> Command:
         """Write its prompts and its configuration."""
@@ -80,6 +83,7 @@ class GuideLlm:
 def _scenario(task: Task, prompts: Path, many: int) -> dict[str, Any]:
     request, traffic = task.request, task.request.traffic
     seed = draws(traffic, request.load, repeat=request.repeat, phase="measure", of="client")
+    warmup = {"warmup": {"value": task.warmup, "mode": "requests"}} if task.warmup else {}
     body = {**traffic.extra_body, **traffic.sampling, **({} if traffic.ignore_eos else {"ignore_eos": False})}
     return {
         "backend": {
@@ -92,7 +96,7 @@ def _scenario(task: Task, prompts: Path, many: int) -> dict[str, Any]:
             "validate_backend": False,
             "extras": {"body": body},
         },
-        "profile": _profile(task),
+        "profile": {"kind": "concurrent", "streams": [int(request.load.value)], **warmup},
         "constraints": [{"kind": "max_requests", "count": many}],
         "tokenizer": {
             "kind": "huggingface_auto",
@@ -102,14 +106,6 @@ def _scenario(task: Task, prompts: Path, many: int) -> dict[str, Any]:
         "seed": {"kind": "static", "value": seed.randrange(2**31)},
         "outputs": [{"kind": "json", "path": str(task.folder / RESULT)}],
     }
-
-
-def _profile(task: Task) -> dict[str, Any]:
-    warmup = {"warmup": {"value": task.warmup, "mode": "requests"}} if task.warmup else {}
-    value = task.request.load.value
-    if task.closed:
-        return {"kind": "concurrent", "streams": [int(value)], **warmup}
-    return {"kind": task.request.traffic.arrival, "rate": [value], **warmup}
 
 
 def _rows(content: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
