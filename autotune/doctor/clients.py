@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from autotune import __version__
-from autotune.benchmark import BENCHMARKS
 from autotune.benchmark.environments import (
     CLIENTS,
     NATIVE,
@@ -20,8 +19,6 @@ from autotune.doctor.finding import Finding, State
 from autotune.records import Wording
 from autotune.schema import BenchmarkConfig, Config
 
-UNKNOWN = "this version of autotune cannot run it"
-
 
 def client_findings(config: Config) -> list[Finding]:
     """Return a finding for each load client; the one that is asked for may be in `benchmark.venv`."""
@@ -33,9 +30,6 @@ def able_clients(config: Config, wording: Wording) -> tuple[list[str], list[str]
     """Return the clients that can measure this workload here, `native` first, and why others cannot."""
     able, lines = [NATIVE], []
     for kind in (*CLIENTS, VLLM_BENCH):
-        if kind not in BENCHMARKS:
-            lines.append(f"benchmark.kind={kind}: {UNKNOWN}")
-            continue
         problems = client_problems(replace(config, benchmark=chosen(kind, config)), wording)
         lines += problems
         if not problems:
@@ -69,7 +63,4 @@ def _client(kind: str, config: Config) -> Finding:
     if expected is not None and version != expected:
         fix = f"autotune reads what {expected} writes: it may refuse what another version does"
         return Finding(about=about, text=text, state=State.NOTE, fix=fix)
-    if kind not in BENCHMARKS:
-        text = f"{text}; {UNKNOWN}"
-        return Finding(about=about, text=text, state=State.NOTE)
     return Finding(about=about, text=text)
