@@ -150,11 +150,11 @@ class BenchmarkContract(BenchmarkFixtures):
         self, client: Benchmark, serve: Serve, ask: Ask
     ) -> None:
         """12 tokens in 3 chunks: 2 gaps of itl are 11 times tpot."""
-        url = serve("--ttft-ms", "20", "--itl-ms", "7", "--tokens-per-chunk", "4")
+        url = serve("--ttft-ms", "20", "--itl-ms", "37", "--tokens-per-chunk", "4")
         metrics = client.measure(ask(url, output_tokens=12, min_requests=6)).metrics
-        assert near(metrics["tpot_ms_mean"] * 11, 14)
+        assert near(metrics["tpot_ms_mean"] * 11, 74)
         if self.keeps_chunks:
-            assert near(metrics["itl_ms_p50"], 7)
+            assert near(metrics["itl_ms_p50"], 37)
             assert metrics["tpot_ms_mean"] * 11 == pytest.approx(metrics["itl_ms_mean"] * 2, rel=0.001)
         else:
             assert not [name for name in metrics if name.startswith("itl_ms")]

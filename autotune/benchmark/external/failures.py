@@ -10,7 +10,7 @@ KINDS = (
     (
         r"ClientPayloadError|TransferEncodingError|ContentLengthError|IncompleteRead|ServerDisconnected|"
         r"RemoteProtocolError|peer closed connection|Connection reset|ConnectionReset|ReadError|"
-        r"Response payload is not completed|Broken pipe",
+        r"Response payload is not completed|Response ended prematurely|Connection broken|Broken pipe",
         "truncated",
     ),
     (r"Cannot connect|ConnectError|ConnectionRefused|Connect call failed|Connection refused", "connect"),

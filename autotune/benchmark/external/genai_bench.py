@@ -82,20 +82,21 @@ class GenAiBench:
 
     def read(self, task: Task) -> Report:
         """Return the requests behind the warm-up, in the order in which they ended."""
+        if failed := sorted(
+            (task.folder / FOLDER).glob("debug_for_run_*.json")
+        ):  # it gave up: nothing ended well
+            return Report(records=_those(task, _every(task, read_object(failed[0]))), window_s=1.0)
         files = sorted((task.folder / FOLDER).glob("*_text-to-text_num_concurrency_*_time_*s.json"))
         if len(files) != 1:
             raise UnreadableReport(f"it left {len(files)} results, one load was asked for")
         content = read_object(files[0])
-        rows: Sequence[Mapping[str, Any]] = content["individual_request_metrics"]
-        summary = content["aggregated_metrics"]
-        uncounted = UNCOUNTED in _said(task)
-        every = [_record(row, uncounted=uncounted) for row in rows]
+        every, summary = _every(task, content), content["aggregated_metrics"]
         window_s = float(summary["run_duration"])
         good = [record for record in every if record.error is None]
         if len(every) != summary["num_completed_requests"] + summary["num_error_requests"]:
             raise UnreadableReport("its summary and its requests do not agree in how many there were")
         return Report(
-            records=tuple(every[task.warmup : task.warmup + task.measured]),
+            records=_those(task, every),
             lacks=frozenset({"itl_ms"}),
             kept=(f"{FOLDER}/{files[0].name}",),
             window_s=window_s,
@@ -105,6 +106,16 @@ class GenAiBench:
                 "genai-bench looks once a second if it is done: throughput is of all that ended until then",
             ),
         )
+
+
+def _every(task: Task, content: Mapping[str, Any]) -> list[RequestRecord]:
+    uncounted = UNCOUNTED in _said(task)
+    return [_record(row, uncounted=uncounted) for row in content["individual_request_metrics"]]
+
+
+def _those(task: Task, every: Sequence[RequestRecord]) -> tuple[RequestRecord, ...]:
+    """As many as are to be measured, behind the warm-up."""
+    return tuple(every[task.warmup : task.warmup + task.measured])
 
 
 def _scenario(task: Task) -> str:
@@ -158,8 +169,11 @@ def _failure(code: int, detail: str) -> str:
 
 
 def _check(row: Mapping[str, Any]) -> None:
-    """Its TPOT follows from its other numbers: a unit or a meaning that changed shows."""
-    if row["num_output_tokens"] > 1:
+    """Its TPOT follows from its other numbers: a unit or a meaning that changed shows.
+
+    It has none where it read a whole answer at once.
+    """
+    if row["num_output_tokens"] > 1 and row["tpot"] is not None:
         own = (row["e2e_latency"] - row["ttft"]) / (row["num_output_tokens"] - 1)
         if abs(row["tpot"] - own) > max(0.02 * own, 1e-6):
             raise UnreadableReport(f"a request says tpot={row['tpot']:g}, and its times {own:g}")

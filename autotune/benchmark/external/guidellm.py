@@ -10,13 +10,16 @@ does in another way, and what is made of it (source: GuideLLM 0.8.1):
 * It has no report if it is interrupted, and it does not tell how far it is: an engine that answers nothing
   more is found out by the time-out of a request.
 * It asks for fixed lengths (`ignore_eos`) wherever one is given: said otherwise where that is not wanted.
+* Asked for 20 Poisson arrivals a second it sent 60 requests within half a second, on a busy machine of two
+  cores: no rates are asked of it.
 * It counts tokens itself where the engine gives no usage. Its tokenizer here finds none: that is `no_usage`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -29,6 +32,7 @@ from autotune.benchmark.external.uncounted import write_tokenizer
 from autotune.benchmark.metrics import RequestRecord
 from autotune.benchmark.protocol import Progress
 from autotune.benchmark.traffic import draws
+from autotune.records import Mode
 
 RESULT = "guidellm.json"
 SCHEMA = 2
@@ -40,7 +44,7 @@ class GuideLlm:
 
     kind = "guidellm"
     version = "0.8"
-    abilities = Abilities(arrivals=frozenset({"poisson", "constant"}))
+    abilities = Abilities(arrivals=frozenset(), modes=frozenset({Mode.CONCURRENCY}))
 
     def command(self, task: Task) -> Command:
         """Write its prompts and its configuration."""
@@ -64,10 +68,10 @@ class GuideLlm:
         )
 
     def read(self, task: Task) -> Report:
-        """Return its requests; those of the warm-up are known by what they say."""
+        """Return its requests; the first that were sent are the warm-up, as in its file."""
         rows = _rows(read_object(task.folder / RESULT))
-        warmup = {plan.text for plan in islice(task.plans("warmup"), task.warmup)}
-        records = [_record(group, row, warmup) for group, row in rows]
+        sent = sorted((_record(group, row) for group, row in rows), key=lambda record: record.sent_s)
+        records = [replace(r, phase="warmup" if n < task.warmup else "measure") for n, r in enumerate(sent)]
         return Report(
             records=tuple(records),
             lacks=frozenset({"itl_ms"}),
@@ -79,6 +83,7 @@ class GuideLlm:
 def _scenario(task: Task, prompts: Path, many: int) -> dict[str, Any]:
     request, traffic = task.request, task.request.traffic
     seed = draws(traffic, request.load, repeat=request.repeat, phase="measure", of="client")
+    warmup = {"warmup": {"value": task.warmup, "mode": "requests"}} if task.warmup else {}
     body = {**traffic.extra_body, **traffic.sampling, **({} if traffic.ignore_eos else {"ignore_eos": False})}
     return {
         "backend": {
@@ -91,7 +96,7 @@ def _scenario(task: Task, prompts: Path, many: int) -> dict[str, Any]:
             "validate_backend": False,
             "extras": {"body": body},
         },
-        "profile": _profile(task),
+        "profile": {"kind": "concurrent", "streams": [int(request.load.value)], **warmup},
         "constraints": [{"kind": "max_requests", "count": many}],
         "tokenizer": {
             "kind": "huggingface_auto",
@@ -101,14 +106,6 @@ def _scenario(task: Task, prompts: Path, many: int) -> dict[str, Any]:
         "seed": {"kind": "static", "value": seed.randrange(2**31)},
         "outputs": [{"kind": "json", "path": str(task.folder / RESULT)}],
     }
-
-
-def _profile(task: Task) -> dict[str, Any]:
-    warmup = {"warmup": {"value": task.warmup, "mode": "requests"}} if task.warmup else {}
-    value = task.request.load.value
-    if task.closed:
-        return {"kind": "concurrent", "streams": [int(value)], **warmup}
-    return {"kind": task.request.traffic.arrival, "rate": [value], **warmup}
 
 
 def _rows(content: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
@@ -122,7 +119,7 @@ def _rows(content: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
     return [(group, row) for group in GROUPS for row in requests[group] or []]
 
 
-def _record(group: str, row: Mapping[str, Any], warmup: set[str]) -> RequestRecord:
+def _record(group: str, row: Mapping[str, Any]) -> RequestRecord:
     timings, info = row["info"]["timings"], row["info"]
     error: str | None = None
     stamps: tuple[float, ...] = ()
@@ -141,7 +138,7 @@ def _record(group: str, row: Mapping[str, Any], warmup: set[str]) -> RequestReco
         stamps = (first_s, last_s) if timings["token_iterations"] > 1 else (first_s,)
         _check(row, sent_s, first_s, last_s)
     return RequestRecord(
-        phase="warmup" if said(row) in warmup else "measure",
+        phase="measure",
         index=0,
         sent_s=sent_s,
         begun_s=sent_s,
@@ -167,15 +164,3 @@ def _check(row: Mapping[str, Any], sent_s: float, first_s: float, last_s: float)
     for name, own in pairs.items():
         if row[name] is not None and abs(row[name] - own) > max(0.02 * own, 0.01):
             raise UnreadableReport(f"a request says {name}={row[name]:g}, and its stamps {own:g}")
-
-
-def said(row: Mapping[str, Any]) -> str:
-    """Return the prompt of a request, out of the body that was sent."""
-    body = json.loads(row["request_args"])["body"]
-    return body["prompt"] if "prompt" in body else " ".join(_texts(body["messages"]))
-
-
-def _texts(messages: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    for message in messages:
-        content = message["content"]
-        yield content if isinstance(content, str) else " ".join(part["text"] for part in content)

@@ -20,6 +20,7 @@ milliseconds between two requests of one slot, also on an idle machine: 6 to 9 %
 OF_THE_GOOD = ("goodput_requests_per_s", "slo_attainment")
 """Metrics that nobody can say where a latency is bound of which the client tells nothing."""
 
+BURSTS = 10.0  # times the root of a count: how far a rate may lie off; twice Poisson's five deviations
 AGREES = 0.02  # of a mean: how far a client's own summary may lie from its own requests
 AGREES_MS = 0.5  # and this, where a mean is small
 
@@ -120,10 +121,10 @@ def _offered(records: Sequence[RequestRecord], load: Load, window_s: float) -> d
     in_flight = _in_flight(records, window_s)
     begun_s = [record.begun_s for record in records if record.phase == "measure"]
     last_s = max(begun_s)
+    if load.mode is Mode.RATE and last_s > 0:
+        return {"in_flight_mean": in_flight, "load_achieved": (len(begun_s) - 1) / last_s}
     if last_s < JUDGED_S:
         return {"in_flight_mean": in_flight}
-    if load.mode is Mode.RATE:
-        return {"in_flight_mean": in_flight, "load_achieved": (len(begun_s) - 1) / last_s}
     held = _in_flight(records, last_s)
     return {
         "in_flight_mean": in_flight,
@@ -140,6 +141,8 @@ def _in_flight(records: Sequence[RequestRecord], until_s: float) -> float:
 
 def _bound(records: Sequence[RequestRecord], offered: Mapping[str, float], load: Load) -> list[str]:
     """Why the client limited what was measured; where most requests failed nothing is said."""
+    if load.mode is Mode.RATE:
+        return _other_rate(len(records), offered, load)
     failed = sum(record.error is not None for record in records)
     achieved = offered.get("load_achieved_fraction", 1.0)
     if achieved >= ACHIEVED_FRACTION or 2 * failed > len(records):
@@ -148,6 +151,14 @@ def _bound(records: Sequence[RequestRecord], offered: Mapping[str, float], load:
         f"the load client kept {offered['load_achieved']:.1f} of {load.value:g} requests in flight, "
         f"{achieved:.0%}, {ACHIEVED_FRACTION:.0%} is needed"
     ]
+
+
+def _other_rate(many: int, offered: Mapping[str, float], load: Load) -> list[str]:
+    """A rate that no draw of so many arrivals explains: five standard deviations, of bursts too."""
+    achieved, far = offered.get("load_achieved", load.value), max(0.1, BURSTS / math.sqrt(many))
+    if abs(achieved / load.value - 1) <= far:
+        return []
+    return [f"the load client sent {achieved:.1f} req/s, {load.value:g} were asked for"]
 
 
 def _write(task: Task, records: Sequence[RequestRecord]) -> Path:

@@ -276,3 +276,16 @@ def test_os_environ_is_left_alone(request_: MeasureRequest) -> None:
     before = dict(os.environ)
     _client(GOOD, env={"MY_OWN": "1"}).measure(request_)
     assert dict(os.environ) == before
+
+
+@pytest.mark.parametrize(("spacing_s", "bound"), [(0.05, False), (0.001, True), (1.0, True)])
+def test_a_rate_that_was_not_offered_is_not_ranked(
+    spacing_s: float, request_: MeasureRequest, *, bound: bool
+) -> None:
+    """400 requests at 20/s: a client that sends them all at once, or late, measured another load."""
+    traffic = replace(TRAFFIC, min_requests=400)
+    asked = replace(request_, traffic=traffic, load=Load(mode=Mode.RATE, value=20))
+    script = GOOD.replace("range(3)", "range(400)").replace("+ n", f"+ {spacing_s} * n")
+    measured = _client(script).measure(asked)
+    assert bool(measured.client_bound) is bound
+    assert measured.metrics["load_achieved"] == pytest.approx(1 / spacing_s)

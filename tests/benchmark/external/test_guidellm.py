@@ -10,3 +10,4 @@ class TestGuideLlm(ExternalContract):
 
     kind = "guidellm"
     keeps_chunks = False
+    has_rates = False

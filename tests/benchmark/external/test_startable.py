@@ -42,8 +42,8 @@ def test_a_client_that_is_not_installed_is_said_to_be(shop: Shop, monkeypatch: p
         (
             "guidellm",
             "guidellm",
-            ["workload.mode=rate", "workload.arrival=gamma", "workload.burstiness=0.5"],
-            "workload.arrival=gamma: guidellm has constant, poisson",
+            ["workload.mode=rate"],
+            "workload.mode=rate: guidellm has only concurrency",
         ),
         ("aiperf", "aiperf", ["workload.loads=[1.5]"], "workload.loads=1.5"),
     ],
