@@ -14,8 +14,8 @@ from autotune.track.judged import missed
 
 SHOWN = 5  # trials whose outliers are told
 MORE_CLIENT = (
-    "give the load client more cores (launcher.client_cores), or take another (benchmark=...; of native there "
-    "can be more processes: benchmark.processes)"
+    "give the load client more cores (launcher.client_cores), more processes (benchmark=native: "
+    "benchmark.processes), or take another client (benchmark=...)"
 )
 
 
