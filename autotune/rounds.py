@@ -25,7 +25,7 @@ from autotune.score.comparison import Score, chance
 from autotune.score.estimates import CONFIDENCE
 from autotune.score.objective import order_key, summarize
 
-LEAST = 5  # repeats before a narrow interval is believed
+LEAST = 6  # repeats before a narrow interval is believed
 LONGER = 1.2  # times the longest measurement at a load: what another one may take
 
 

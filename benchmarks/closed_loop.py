@@ -14,6 +14,7 @@ import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import accumulate
 
 from autotune.benchmark.metrics import UNFINISHED, RequestRecord
 
@@ -51,7 +52,7 @@ class _Sent:
 def repeat(timing: Timing, *, in_flight: int, requests: int, seed: str) -> list[RequestRecord]:
     """Return the requests of one repeat, their times in seconds from the first measured one."""
     chance = random.Random(seed)  # noqa: S311  (draws, not secrets)
-    drawn_s = _draws(timing, chance)
+    answered_s = _draws(timing, chance)
     slots = [(0.0, number) for number in range(in_flight)]
     warmup, sent = WARMUP_ROUNDS * in_flight, list[_Sent]()
     begin_s, end_s, left = 0.0, 0.0, requests
@@ -59,7 +60,7 @@ def repeat(timing: Timing, *, in_flight: int, requests: int, seed: str) -> list[
         now_s, slot = heapq.heappop(slots)
         number = len(sent)
         phase = "warmup" if number < warmup else "measure" if number < warmup + requests else "fill"
-        chunks_s = drawn_s(now_s)
+        chunks_s = answered_s(now_s)
         if phase == "measure":
             begin_s = now_s if number == warmup else begin_s
             end_s, left = max(end_s, chunks_s[-1]), left - 1
@@ -81,14 +82,18 @@ def _draws(timing: Timing, chance: random.Random) -> Callable[[float], tuple[flo
             mood = kept * mood + math.sqrt(1 - kept**2) * chance.gauss(0, 1)
             before_s = now_s
             factor *= math.exp(timing.mood * mood - timing.mood**2 / 2)
-        at_s = now_s + factor * _drawn(chance, timing.ttft_s, timing.ttft_spread)
-        found = [at_s]
-        for _ in range(max(1, round(_drawn(chance, timing.output_tokens, timing.output_spread))) - 1):
-            at_s += factor * _drawn(chance, timing.itl_s, timing.itl_spread)
-            found.append(at_s)
-        return tuple(found)
+        return tuple(accumulate(drawn_s(timing, chance, factor), initial=now_s))[1:]
 
     return chunks_s
+
+
+def drawn_s(timing: Timing, chance: random.Random, factor: float = 1.0) -> list[float]:
+    """Return the time to the first token of one request, and each gap after it."""
+    exp, gauss, spread = math.exp, chance.gauss, timing.itl_spread
+    first_s = factor * _drawn(chance, timing.ttft_s, timing.ttft_spread)
+    tokens = max(1, round(_drawn(chance, timing.output_tokens, timing.output_spread)))
+    middle = math.log(factor * timing.itl_s) - spread**2 / 2
+    return [first_s, *(exp(gauss(middle, spread)) for _ in range(tokens - 1))]
 
 
 def _drawn(chance: random.Random, mean: float, spread: float) -> float:

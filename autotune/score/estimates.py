@@ -48,6 +48,7 @@ from autotune.score.distributions import rank_bounds, student_t
 from autotune.score.pooled import Pooled
 
 CONFIDENCE = 0.95
+ENOUGH = 5  # repeats from which on they speak for themselves
 ALIKE_PAIR = 0.5  # times the variance within, up to which two repeats are alike
 BEYOND = 1.5  # requests that must lie beyond a percentile
 DEPENDENT = 1.5  # times the variance of independent requests, up to which it may be by chance
@@ -132,7 +133,7 @@ def _estimate(
     return Estimate(
         value=value,
         deviation=stdev(values) if len(values) > 1 else None,
-        interval=_chosen(outer, within, len(values)),
+        interval=_chosen(outer, within, value, len(values)),
     )
 
 
@@ -142,12 +143,18 @@ def _same_as(name: str, rows: Sequence[Mapping[str, float]]) -> str:
     return "requests_per_s" if name == "goodput_requests_per_s" and same else name
 
 
-def _chosen(outer: Interval | None, within: Interval | None, repeats: int) -> Interval | None:
-    """What is within the repeats where they differ by hardly more, else what is between them."""
+def _chosen(outer: Interval | None, within: Interval | None, value: float, repeats: int) -> Interval | None:
+    """What is between the repeats where they are enough or differ by more than what is within, else both."""
     if outer is None or within is None:
         return outer or within
     most = repeats / (repeats - 1) if repeats > 2 else ALIKE_PAIR
-    return within if _variance(outer) <= most * _variance(within) else outer
+    if repeats >= ENOUGH or _variance(outer) > most * _variance(within):
+        return outer
+    if outer.freedom is None or within.freedom is None:
+        return within
+    freedom = outer.freedom + within.freedom
+    squares = outer.freedom * _variance(outer) + within.freedom * _variance(within)
+    return _around(value, squares / freedom, freedom)
 
 
 def _variance(interval: Interval) -> float:
