@@ -22,7 +22,7 @@ from autotune.records import Load, LoadResult, Measurement, Mode
 from autotune.schema import Config, Direction, ObjectiveConfig
 from autotune.score.batches import Batches, cut, read_records
 from autotune.score.comparison import Score, chance
-from autotune.score.estimates import CONFIDENCE
+from autotune.score.intervals import CONFIDENCE
 from autotune.score.objective import order_key, summarize
 
 LEAST = 6  # repeats before a narrow interval is believed

@@ -14,13 +14,16 @@ import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from itertools import accumulate
+from statistics import NormalDist
 
 from autotune.benchmark.client.steady import Steadiness
 from autotune.benchmark.metrics import UNFINISHED, RequestRecord
 
 WARMUP_ROUNDS, WARMUP_MAX_S = 4, 30.0  # workload.warmup_requests, workload.warmup_max_s
 PROMPT_TOKENS = 128
+GRAINS = 1 << 15  # values that a gap can take
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,8 +65,8 @@ def repeat(timing: Timing, *, in_flight: int, requests: int, seed: str) -> list[
         number = len(sent)
         if 0 <= ended < first:
             steadiness.add(ended, now_s - sent[ended].sent_s)
-        warm = number >= WARMUP_ROUNDS * in_flight and (steadiness.steady or now_s >= WARMUP_MAX_S)
-        if first == math.inf and warm:
+        enough = first == math.inf and number >= WARMUP_ROUNDS * in_flight
+        if enough and (steadiness.steady or now_s >= WARMUP_MAX_S):
             first, begin_s = number, now_s
         phase = "warmup" if number < first else "measure" if number < first + requests else "fill"
         chunks_s = answered_s(now_s)
@@ -94,11 +97,22 @@ def _draws(timing: Timing, chance: random.Random) -> Callable[[float], tuple[flo
 
 def drawn_s(timing: Timing, chance: random.Random, factor: float = 1.0) -> list[float]:
     """Return the time to the first token of one request, and each gap after it."""
-    exp, gauss, spread = math.exp, chance.gauss, timing.itl_spread
     first_s = factor * drawn(chance, timing.ttft_s, timing.ttft_spread)
     tokens = max(1, round(drawn(chance, timing.output_tokens, timing.output_spread)))
-    middle = math.log(factor * timing.itl_s) - spread**2 / 2
-    return [first_s, *(exp(gauss(middle, spread)) for _ in range(tokens - 1))]
+    middle_s = factor * timing.itl_s
+    gaps = chance.choices(_lognormal(timing.itl_spread), k=tokens - 1)
+    return [first_s, *[middle_s * gap for gap in gaps]]
+
+
+@cache
+def _lognormal(spread: float) -> list[float]:
+    """Evenly probable values of the lognormal distribution of mean 1: gaps are many, and draws are slow."""
+    if not spread:
+        return [1.0]
+    normal = NormalDist(-(spread**2) / 2, spread)
+    values = [math.exp(normal.inv_cdf((number + 0.5) / GRAINS)) for number in range(GRAINS)]
+    mean = math.fsum(values) / GRAINS
+    return [value / mean for value in values]
 
 
 def drawn(chance: random.Random, mean: float, spread: float) -> float:
@@ -109,15 +123,16 @@ def drawn(chance: random.Random, mean: float, spread: float) -> float:
 def _record(each: _Sent, begin_s: float, end_s: float) -> RequestRecord:
     """A request as it stands when the last measured one has ended."""
     whole = each.chunks_s[-1] <= end_s
+    seen = each.chunks_s if whole else [at_s for at_s in each.chunks_s if at_s <= end_s]
     return RequestRecord(
         phase=each.phase,
         index=each.index,
         sent_s=each.sent_s - begin_s,
         scheduled_s=None,
         ended_s=min(each.chunks_s[-1], end_s) - begin_s,
-        chunks_s=tuple(at_s - begin_s for at_s in each.chunks_s if at_s <= end_s),
+        chunks_s=tuple([at_s - begin_s for at_s in seen]),
         prompt_tokens=PROMPT_TOKENS if whole else 0,
-        output_tokens=len(each.chunks_s) if whole else 0,
+        output_tokens=len(seen) if whole else 0,
         status=200,
         error=None if whole else UNFINISHED,
         detail="",

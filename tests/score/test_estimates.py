@@ -12,7 +12,8 @@ import pytest
 from autotune.records import Interval
 from autotune.score.batches import Batches
 from autotune.score.distributions import student_t
-from autotune.score.estimates import Estimate, between, estimates, inverse, scaled
+from autotune.score.estimates import Estimate, estimates, inverse, scaled
+from autotune.score.intervals import between
 
 
 def ttft(*repeats: list[list[float]]) -> list[Batches]:
