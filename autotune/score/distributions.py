@@ -10,7 +10,7 @@ from statistics import NormalDist
 TINY = 1e-300  # in place of a zero denominator
 CLOSE = 1e-15
 HALVINGS = 50  # of an angle
-RANK_HALVINGS = 28  # of a rank: finer than anything is known
+RANK_HALVINGS = 22  # of a rank, which costs a series of terms each: to a thousandth of thousands
 
 
 def beta_share(x: float, first: float, second: float) -> float:

@@ -130,4 +130,7 @@ def _of_latency(
         return value, between(value, values), None if spread is None else around(value, *spread)
     share = float(statistic[1:]) / 100
     value = pooled.percentile(100 * share)
-    return value, between_percentiles(pooled, share, values), of_percentile(cells, pooled, share)
+    outer = between_percentiles(pooled, share, values)
+    if outer is not None and len(values) >= ENOUGH:
+        return value, outer, None  # it would not be looked at
+    return value, outer, of_percentile(cells, pooled, share)

@@ -64,7 +64,7 @@ def chosen(outer: Interval | None, within: Interval | None, value: float, repeat
     if _variance(outer) > most * _variance(within):
         return outer
     if outer.freedom is None or within.freedom is None:  # of a percentile there is no sum of squares
-        return outer if repeats >= ENOUGH else within
+        return within
     freedom = outer.freedom + within.freedom
     squares = outer.freedom * _variance(outer) + within.freedom * _variance(within)
     return around(value, squares / freedom, freedom)
