@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+import zlib
 from itertools import pairwise
 from pathlib import Path
 
@@ -27,15 +28,20 @@ SERVER = Path(__file__).with_name("known_timing_server.py")
 ARGUMENTS = ("--ttft-ms", "30", "--itl-ms", "4", "--jitter", "0.3", "--itl-jitter", "0.3")
 
 
-def measured_over_http(runs: int) -> tuple[list[tuple[Measurement, Batches]], dict[str, float]]:
+def measured_over_http(runs: int, seed: str) -> tuple[list[tuple[Measurement, Batches]], dict[str, float]]:
     """Return short measurements of one server, and the truth of each latency."""
     with tempfile.TemporaryDirectory() as folder:
-        return _measured(Path(folder), runs)
+        repeats, written = measured(Path(folder), runs, seed)
+        return repeats, truth_of(written)
 
 
-def _measured(folder: Path, runs: int) -> tuple[list[tuple[Measurement, Batches]], dict[str, float]]:
+def measured(
+    folder: Path, runs: int, seed: str
+) -> tuple[list[tuple[Measurement, Batches]], list[list[float]]]:
+    """Return the measurements, and when the chunks of every measured request were written, ms."""
+    arguments = (*ARGUMENTS, "--seed", str(zlib.crc32(seed.encode())))
     server = ProcessGroup(
-        [sys.executable, str(SERVER), *ARGUMENTS], env=os.environ, log=folder / "server.log", piped=True
+        [sys.executable, str(SERVER), *arguments], env=os.environ, log=folder / "server.log", piped=True
     )
     repeats, written = [], list[list[float]]()
     try:
@@ -50,10 +56,11 @@ def _measured(folder: Path, runs: int) -> tuple[list[tuple[Measurement, Batches]
             get(f"{url}/reset")
     finally:
         server.terminate(1.0)
-    return repeats, _truth(written)
+    return repeats, written
 
 
-def _truth(written: list[list[float]]) -> dict[str, float]:
+def truth_of(written: list[list[float]]) -> dict[str, float]:
+    """Return mean and percentiles of each latency."""
     several = [chunks for chunks in written if len(chunks) > 1]
     values = {
         "ttft_ms": [chunks[0] for chunks in written],

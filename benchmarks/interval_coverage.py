@@ -192,9 +192,9 @@ def table(columns: dict[str, dict[str, Tally]], judged: Sequence[str]) -> list[s
     return problems
 
 
-def over_http(runs: int) -> list[str]:
+def over_http(runs: int, seed: str) -> list[str]:
     """Print the coverage of the real client's measurements; return what is out of bounds."""
-    repeats, true = measured_over_http(runs)
+    repeats, true = measured_over_http(runs, seed)
     true |= {name: value for name, value in result_of(repeats).metrics.items() if name in THROUGHPUTS}
     columns = {"repeats 1": tallied([result_of([each]) for each in repeats], true)}
     for count in (3, LEAST):
@@ -231,7 +231,7 @@ def main() -> int:
     names = [] if options.http else options.scenario.split(",")
     problems = [problem for name in names for problem in run(name, options.runs, options.seed)]
     if options.http:
-        problems += over_http(options.http)
+        problems += over_http(options.http, options.seed)
     for problem in problems:
         print(f"out of bounds: {problem}")
     return 1 if options.check and problems else 0

@@ -45,7 +45,7 @@ class KnownTiming:
         self._streams = itertools.count(1)
         self._due: list[tuple[float, int, Stream]] = []
         self._order = itertools.count()
-        self._chance = random.Random(1)  # noqa: S311  (draws, not secrets)
+        self._chance = random.Random(options.seed)  # noqa: S311  (draws, not secrets)
         self._timer: asyncio.TimerHandle | None = None
         self._chunk = {
             path: frame(event(path, " token" * options.tokens_per_chunk))
@@ -228,6 +228,7 @@ def main() -> None:
     parser.add_argument("--itl-ms", type=float, default=10)
     parser.add_argument("--jitter", type=float, default=0, help="spread of each TTFT's lognormal factor")
     parser.add_argument("--itl-jitter", type=float, default=0, help="the same of each gap between chunks")
+    parser.add_argument("--seed", type=int, default=1, help="of those draws")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--tokens-per-chunk", type=int, default=1)
     parser.add_argument("--fail-every", type=int, default=0, help="every Nth request gets HTTP 500")
