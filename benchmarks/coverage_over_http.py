@@ -6,11 +6,11 @@ moods are in it. That of a throughput, which no single request has, is what the 
 are drawn, because of a constant one the only noise would be that of timers, and of the machine between runs.
 
 What is tested is then the interval and the client at once: no interval knows that the client's stamps are
-late. How late is printed below the table; where that is near a half-width, the interval does not hold. On two
-cores with much else to do it was +2 % of 30 ms TTFT, and single gaps of 4 ms were seen longer and shorter than
-they were written, so that the percentiles of ITL from p90 on held in 70 % of the runs, its mean and median and
-all of TPOT in 91 to 98 %. Use idle cores. Only `repeats 1` is judged: the groups of three and six
-overlap, so that 200 runs are but 67 and 33 independent ones.
+late. How late is printed below the table; where that is near a half-width, the interval does not hold. On
+two cores with much else to do it was +2 % of 30 ms TTFT, and single gaps of 4 ms were seen longer and
+shorter than they were written, so that the percentiles of ITL from p90 on held in 70 % of the runs, its
+mean and median and all of TPOT in 91 to 98 %. Use idle cores. Only `repeats 1` is judged: the groups of
+three and six overlap, so that 200 runs are but 67 and 33 independent ones.
 """
 
 from __future__ import annotations
