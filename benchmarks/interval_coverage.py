@@ -14,8 +14,8 @@ interval (percentiles of few requests); `!` before what is out of bounds.
 
 The rule of `--check`: of each metric that at least half of the runs state, in each column, 90 to 99 % of the
 stated intervals hold the truth, in 1,000 runs, with no allowance and no average over metrics. 1,000, because
-of 200 runs chance alone puts some of these some 280 shares outside; of 1,000 an interval that truly holds in
-92.9 to 98 % is outside once in a hundred or less, and one that holds in 88 % passes three times in a hundred.
+of 200 runs chance alone puts some of these 240 shares outside; of 1,000 an interval that truly holds in 92 to
+98 % is outside once in a hundred or less, and one that holds in 88 % passes three times in a hundred.
 Not judged are `differ` with one repeat, which cannot know what the next one would be like, and `moods`, whose
 short runs hold too few moods: both are shown.
 
