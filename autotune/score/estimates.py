@@ -15,7 +15,7 @@ How often the truth is inside, measured by `benchmarks/interval_coverage.py`: of
 90 to 99 % after one repeat, three, and `measure.until`. It is less, and nothing here can mend it, where
 * there is one repeat and repeats differ: it knows nothing of what the next would be like;
 * a repeat is shorter than some ten of the server's own moods;
-* the truth is asked for more finely than the bias of the window can be seen (± 0.4 % of such short repeats).
+* the client's stamps are late by about as much as the interval is wide.
 With neither view there is no interval. All repeats are of one engine that was started once: what another
 start would change is in no interval.
 """
