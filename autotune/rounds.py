@@ -24,11 +24,12 @@ from autotune.records import Failure, Load, LoadResult, Measurement, Mode, Statu
 from autotune.schema import Config, Direction, ObjectiveConfig
 from autotune.score.batches import Batches, cut, read_records
 from autotune.score.comparison import Score, chance
-from autotune.score.estimates import CONFIDENCE, COUNTS
+from autotune.score.estimates import COUNTS
+from autotune.score.intervals import CONFIDENCE
 from autotune.score.objective import best_result, order_key, summarize
 from autotune.search_rounds import OF_A_SEARCH, SearchedLoads
 
-LEAST = 5  # repeats before a narrow interval is believed
+LEAST = 6  # repeats before a narrow interval is believed
 LONGER = 1.2  # times the longest measurement at a load: what another one may take
 
 

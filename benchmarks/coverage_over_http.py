@@ -1,13 +1,32 @@
-"""Short measurements of a server of known random timing with the real client; for `interval_coverage.py`."""
+"""Short measurements of a server of known random timing with the real client; for `interval_coverage.py`.
+
+The server draws every time to the first token and every gap. The truth of a latency is what it wrote to the
+measured requests of all runs together, by its own clock: the long run of this server on this machine, whose
+moods are in it. That of a throughput, which no single request has, is what the client saw in all runs. Gaps
+are drawn, because of a constant one the only noise would be that of timers, and of the machine between runs.
+
+What is tested is then the interval and the client at once: no interval knows that the client's stamps are
+late. How late is printed below the table; where that is near a half-width, the interval does not hold. On
+two cores with much else to do (load average 6 to 11, 201 runs) one repeat held in 91 to 97 % for every
+metric but the percentiles of ITL from p90 on, which held in 63 to 70 %: single gaps of 4 ms were seen 5 %
+longer than they were written, and how long the machine made them changed over minutes, which neither a
+repeat nor its neighbours know. TTFT was seen 2 % late, so that its mean and median held in 84 to 87 % after
+six repeats. Use idle cores. Only `repeats 1` is judged: the groups of three and six overlap, so that 200
+runs are but 67 and 33 independent ones.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+import zlib
+from itertools import pairwise
 from pathlib import Path
 
+from accuracy_truth import get, written_ms
+
+from autotune.benchmark.metrics import statistics_of
 from autotune.benchmark.native import NativeClient
 from autotune.benchmark.protocol import MeasureRequest
 from autotune.processes import ProcessGroup
@@ -15,28 +34,54 @@ from autotune.records import Endpoint, Load, Measurement, Mode, Traffic
 from autotune.score.batches import Batches, cut, read_records
 
 SERVER = Path(__file__).with_name("known_timing_server.py")
+ARGUMENTS = ("--ttft-ms", "30", "--itl-ms", "4", "--jitter", "0.3", "--itl-jitter", "0.3")
 
 
-def measured_over_http(runs: int) -> Iterator[tuple[Measurement, Batches]]:
-    """Yield short measurements of one server that draws every TTFT."""
+def measured_over_http(runs: int, seed: str) -> tuple[list[tuple[Measurement, Batches]], dict[str, float]]:
+    """Return short measurements of one server, and the truth of each latency."""
     with tempfile.TemporaryDirectory() as folder:
-        yield from _measured(Path(folder), runs)
+        repeats, written = measured(Path(folder), runs, seed)
+        return repeats, truth_of(written)
 
 
-def _measured(folder: Path, runs: int) -> Iterator[tuple[Measurement, Batches]]:
-    arguments = ("--ttft-ms", "30", "--itl-ms", "3", "--jitter", "0.3")
+def measured(
+    folder: Path, runs: int, seed: str
+) -> tuple[list[tuple[Measurement, Batches]], list[list[float]]]:
+    """Return the measurements, and when the chunks of every measured request were written, ms."""
+    arguments = (*ARGUMENTS, "--seed", str(zlib.crc32(seed.encode())))
     server = ProcessGroup(
         [sys.executable, str(SERVER), *arguments], env=os.environ, log=folder / "server.log", piped=True
     )
+    repeats, written = [], list[list[float]]()
     try:
         url = f"http://127.0.0.1:{int(server.stdout.readline().split()[1])}"
         for number in range(runs):
-            measurement = NativeClient().measure(_asked(url, folder, number))
+            request = _asked(url, folder, number)
+            measurement = NativeClient().measure(request)
             if measurement.raw is None or (records := read_records(measurement.raw)) is None:
                 raise SystemExit("the client kept no requests")
-            yield measurement, cut(records, measurement.load.value)
+            repeats.append((measurement, cut(records, measurement.load.value)))
+            written += written_ms(url, request)
+            get(f"{url}/reset")
     finally:
         server.terminate(1.0)
+    return repeats, written
+
+
+def truth_of(written: list[list[float]]) -> dict[str, float]:
+    """Return mean and percentiles of each latency."""
+    several = [chunks for chunks in written if len(chunks) > 1]
+    values = {
+        "ttft_ms": [chunks[0] for chunks in written],
+        "e2e_ms": [chunks[-1] for chunks in written],
+        "tpot_ms": [(chunks[-1] - chunks[0]) / (len(chunks) - 1) for chunks in several],
+        "itl_ms": [later - before for chunks in several for before, later in pairwise(chunks)],
+    }
+    return {
+        f"{name}_{statistic}": value
+        for name, each in values.items()
+        for statistic, value in statistics_of(each).items()
+    }
 
 
 def _asked(url: str, folder: Path, number: int) -> MeasureRequest:

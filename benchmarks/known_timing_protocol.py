@@ -61,7 +61,7 @@ class Stream:
     path: str
     transport: Any
     received_s: float
-    ttft_s: float
+    due_s: float  # from its receipt to its next chunk
     tokens: int
     chunks: int
     stops_at: int | None  # the chunk before which the connection is closed

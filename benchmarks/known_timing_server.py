@@ -2,7 +2,8 @@
 
 `python benchmarks/known_timing_server.py --ttft-ms 100 --itl-ms 10` prints `port N` once it listens on
 127.0.0.1. Output tokens are the request's `max_tokens`, prompt tokens its words. Chunk i is due at receipt +
-ttft + i × itl, an absolute time, so nothing drifts; the receipt is the read that completed the request.
+ttft + i × itl (--itl-jitter draws each gap), an absolute time, so nothing drifts; the receipt is the read
+that completed the request.
 
 `GET /truth?skip=S&take=N` says when the chunks were really written, for N requests in order of receipt after
 the first S (default: all), of those that ended well; `GET /requests` says it of each request by the checksum
@@ -44,7 +45,7 @@ class KnownTiming:
         self._streams = itertools.count(1)
         self._due: list[tuple[float, int, Stream]] = []
         self._order = itertools.count()
-        self._chance = random.Random(1)  # noqa: S311  (draws, not secrets)
+        self._chance = random.Random(options.seed)  # noqa: S311  (draws, not secrets)
         self._timer: asyncio.TimerHandle | None = None
         self._chunk = {
             path: frame(event(path, " token" * options.tokens_per_chunk))
@@ -73,9 +74,9 @@ class KnownTiming:
         words = len(prompt.split())
         usage = {"prompt_tokens": words, "completion_tokens": tokens, "total_tokens": words + tokens}
         stops_at = chunks // 2 if cut else None
-        ttft_s = self.options.ttft_ms / 1000 * self._factor()
+        due_s = self.options.ttft_ms / 1000 * self._factor(self.options.jitter)
         stream = Stream(
-            path, transport, received_s, ttft_s, tokens, chunks, stops_at, usage if asked else None
+            path, transport, received_s, due_s, tokens, chunks, stops_at, usage if asked else None
         )
         stream.checksum = checksum
         self.truth.append(stream)
@@ -83,13 +84,11 @@ class KnownTiming:
         self._push(stream)
         self._arm()
 
-    def _factor(self) -> float:
-        spread = self.options.jitter
-        return self._chance.lognormvariate(-(spread**2) / 2, spread)
+    def _factor(self, spread: float) -> float:
+        return self._chance.lognormvariate(-(spread**2) / 2, spread) if spread else 1.0
 
     def _push(self, stream: Stream) -> None:
-        due = stream.ttft_s + len(stream.written_s) * self.options.itl_ms / 1000
-        heapq.heappush(self._due, (stream.received_s + due, next(self._order), stream))
+        heapq.heappush(self._due, (stream.received_s + stream.due_s, next(self._order), stream))
 
     def _arm(self) -> None:
         """Wake for the chunk that is due first."""
@@ -118,6 +117,7 @@ class KnownTiming:
         if last:
             stream.ended_well = True
         else:
+            stream.due_s += self.options.itl_ms / 1000 * self._factor(self.options.itl_jitter)
             self._push(stream)
 
     def _last(self, stream: Stream) -> bytes:
@@ -141,14 +141,10 @@ class KnownTiming:
         }
 
     def requests(self) -> dict[str, Any]:
-        """What became of each request, by the checksum of its body: ms from receipt to each end, or None."""
+        """What became of each request, by the checksum of its prompt: ms from receipt to each chunk."""
         streams = [stream for stream in self.truth if stream is not None]
         ended = {
-            stream.checksum: [
-                (stream.written_s[0] - stream.received_s) * 1000,
-                (stream.written_s[-1] - stream.received_s) * 1000,
-                stream.chunks,
-            ]
+            stream.checksum: [(written_s - stream.received_s) * 1000 for written_s in stream.written_s]
             for stream in streams
             if stream.ended_well
         }
@@ -232,6 +228,8 @@ def main() -> None:
     parser.add_argument("--ttft-ms", type=float, default=100)
     parser.add_argument("--itl-ms", type=float, default=10)
     parser.add_argument("--jitter", type=float, default=0, help="spread of each TTFT's lognormal factor")
+    parser.add_argument("--itl-jitter", type=float, default=0, help="the same of each gap between chunks")
+    parser.add_argument("--seed", type=int, default=1, help="of those draws")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--tokens-per-chunk", type=int, default=1)
     parser.add_argument("--fail-every", type=int, default=0, help="every Nth request gets HTTP 500")

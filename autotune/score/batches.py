@@ -8,9 +8,10 @@ in flight. A repeat too short for three of those says nothing of its own noise.
 
 A throughput is amount over time. In an open loop its batches are equal parts of the window. In a closed loop
 such parts see more noise than there is: how far each request is when a part ends evens out over the window.
-There the time is that of the requests themselves: as many as are in flight share it (Little's law), so that
-amounts and end-to-end latencies of a batch's requests say how fast it went (regenerative method, ratio
-estimator). Where requests failed it is parts again, because what failed took time as well.
+There the time is that of the requests themselves, each from the end of the one before it to its own: as many
+as are in flight share it (Little's law), so that amounts and times of a batch's requests say how fast it went
+(regenerative method, ratio estimator). Where requests failed it is parts again, because what failed took time
+as well.
 """
 
 from __future__ import annotations
@@ -117,7 +118,7 @@ def _by_requests(
             sum(r.prompt_tokens for r in part),
             len(part),
             sum(within(r, limits) for r in part),
-            math.fsum(r.chunks_s[-1] - r.sent_s for r in part) / in_flight,
+            math.fsum(r.ended_s - (r.sent_s if r.due_s is None else r.due_s) for r in part) / in_flight,
         )
         for part in parts
     ]

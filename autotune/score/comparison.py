@@ -23,7 +23,7 @@ from typing import TypeVar
 
 from autotune.records import Interval
 from autotune.score.distributions import student_t, two_sided
-from autotune.score.estimates import CONFIDENCE
+from autotune.score.intervals import CONFIDENCE
 
 Key = TypeVar("Key", bound=Hashable)
 

@@ -9,7 +9,8 @@ from statistics import NormalDist
 
 TINY = 1e-300  # in place of a zero denominator
 CLOSE = 1e-15
-HALVINGS = 50  # of an angle or a rank: finer than anything is known
+HALVINGS = 50  # of an angle
+RANK_HALVINGS = 22  # of a rank, which costs a series of terms each: to a thousandth of thousands
 
 
 def beta_share(x: float, first: float, second: float) -> float:
@@ -54,8 +55,8 @@ def rank_bounds(share: float, count: float, confidence: float) -> tuple[float, f
     tail = (1 - confidence) / 2
     if count < 1 or (1 - share) ** count > tail or share**count > tail:
         return None
-    low = _root(lambda rank: beta_share(share, rank, count - rank + 1) - (1 - tail), 1, count)
-    high = _root(lambda rank: beta_share(share, rank, count - rank + 1) - tail, 1, count)
+    low = _root(lambda rank: beta_share(share, rank, count - rank + 1) - (1 - tail), 1, count, RANK_HALVINGS)
+    high = _root(lambda rank: beta_share(share, rank, count - rank + 1) - tail, 1, count, RANK_HALVINGS)
     return low, high
 
 
@@ -63,9 +64,9 @@ def _ratio(angle: float, freedom: float) -> float:
     return math.tan(angle) * math.sqrt(freedom)
 
 
-def _root(falling: Callable[[float], float], low: float, high: float) -> float:
+def _root(falling: Callable[[float], float], low: float, high: float, halvings: int = HALVINGS) -> float:
     """Where a falling function crosses zero, by halving."""
-    for _ in range(HALVINGS):
+    for _ in range(halvings):
         middle = (low + high) / 2
         if falling(middle) > 0:
             low = middle

@@ -9,7 +9,7 @@ from typing import Any
 from autotune.records import Interval
 from autotune.schema import Direction
 from autotune.score.comparison import Score, chance, ties
-from autotune.score.estimates import between
+from autotune.score.intervals import between
 from autotune.score.objective import order_key
 
 COMPARED = ("workload", "model")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 
 from autotune.score.distributions import student_t
-from autotune.score.estimates import CONFIDENCE
+from autotune.score.intervals import CONFIDENCE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from autotune.report.render import PLAIN_WIDTH, engine_command, render
 from autotune.schema import Direction
-from autotune.score.estimates import between
+from autotune.score.intervals import between
 from autotune.score.ranking import rank
 from autotune.track.state import SweepState, state_of
 

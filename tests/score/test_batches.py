@@ -70,6 +70,12 @@ def test_requests_in_flight_together_are_in_one_batch() -> None:
     assert found.rates["requests_per_s"] == ((8.0, 2.0),) * 6
 
 
+def test_what_passes_between_two_requests_of_a_closed_loop_is_time_as_well() -> None:
+    """Due when the one before had ended, a quarter of a second before it was sent: 1.25 s each."""
+    records = [replace(after(n), due_s=n - 0.25) for n in range(10)]
+    assert cut(records, 1).rates["requests_per_s"] == ((2.0, 2.5),) * 5
+
+
 def test_there_are_no_more_batches_than_are_worth_it() -> None:
     """A long run has larger ones."""
     found = cut([after(n) for n in range(200)], 1)

@@ -11,7 +11,7 @@ import pytest
 from autotune.records import Interval
 from autotune.score.comparison import Score, chance, ties
 from autotune.score.distributions import two_sided
-from autotune.score.estimates import between
+from autotune.score.intervals import between
 
 
 def of(*repeats: float) -> Score:

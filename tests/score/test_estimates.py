@@ -10,9 +10,11 @@ from statistics import fmean, variance
 import pytest
 
 from autotune.records import Interval
+from autotune.rounds import LEAST
 from autotune.score.batches import Batches
 from autotune.score.distributions import student_t
-from autotune.score.estimates import Estimate, between, estimates, inverse, scaled
+from autotune.score.estimates import Estimate, estimates, inverse, scaled
+from autotune.score.intervals import between
 
 
 def ttft(*repeats: list[list[float]]) -> list[Batches]:
@@ -61,14 +63,38 @@ def test_batches_of_a_throughput_by_hand() -> None:
     assert found.interval.half_width == pytest.approx(2 * 4.3027 * 2 / math.sqrt(3), abs=1e-3)
 
 
-def test_repeats_that_differ_by_no_more_than_batches_use_those() -> None:
-    """Six batches in all: 4 degrees, and a narrower interval than three repeats would have."""
+def test_repeats_that_differ_by_no_more_than_batches_are_put_together_with_them() -> None:
+    """Variances of the mean 4/9 by nine batches (6 degrees) and 1/300 by three repeats (2): 8 degrees in all."""
     parts = [(10.0, 1.0), (12.0, 1.0), (14.0, 1.0)]
     rows = [{"requests_per_s": value} for value in (11.9, 12.0, 12.1)]
     found = estimates(rows, rate(parts, parts, parts))["requests_per_s"]
     assert found.interval is not None
-    assert found.interval.freedom == 6
-    assert found.interval.half_width == pytest.approx(student_t(0.975, 6) * 2 / 3)
+    assert found.interval.freedom == 8
+    together = (6 * 4 / 9 + 2 * 0.01 / 3) / 8
+    assert found.interval.half_width == pytest.approx(student_t(0.975, 8) * math.sqrt(together))
+
+
+def test_a_percentile_of_five_repeats_is_between_them() -> None:
+    """Of four alike it is what their requests say, which knows nothing of repeats: no degrees of freedom."""
+    chance = random.Random(3)  # noqa: S311  (draws, not secrets)
+    drawn = [[[chance.gauss(100, 10) for _ in range(20)] for _ in range(3)] for _ in range(5)]
+    rows = [{"ttft_ms_p50": 100.0 + n / 100} for n in range(5)]
+    freedoms = []
+    for count in (4, 5):
+        interval = estimates(rows[:count], ttft(*drawn[:count]))["ttft_ms_p50"].interval
+        assert interval is not None
+        freedoms.append(interval.freedom)
+    assert freedoms == [None, 4]
+
+
+def test_what_all_repeats_have_alike_beside_their_requests_widens_a_throughput() -> None:
+    """Five of about 12, whose requests say 11: 1² less their variance apart; of four it is not looked at."""
+    values = [11.8, 11.9, 12.0, 12.1, 12.2]
+    rows = [{"requests_per_s": value} for value in values]
+    found = estimates(rows, rate(*[[(11.0, 1.0)] * 3] * 5))["requests_per_s"]
+    assert found.interval == between(12.0, values, bias_squared=1 - variance(values) / 5)
+    few = estimates(rows[:4], rate(*[[(11.0, 1.0)] * 3] * 4))["requests_per_s"]
+    assert few.interval == between(few.value, values[:4])
 
 
 def test_repeats_that_differ_more_stand_for_themselves() -> None:
@@ -135,20 +161,41 @@ def test_scaling_and_turning_over() -> None:
 
 
 @pytest.mark.parametrize("apart", [0.0, 1.0, 3.0], ids=["alike", "as far as batches say", "farther"])
-def test_intervals_hold_the_truth_whether_repeats_differ_or_not(apart: float) -> None:
-    """Three repeats of four batches, whose means have deviation 1, and `apart` between them: 90 to 99 of 100."""
+@pytest.mark.parametrize("repeats", [3, 6])
+def test_intervals_hold_the_truth_whether_repeats_differ_or_not(repeats: int, apart: float) -> None:
+    """Repeats of four batches, whose means have deviation 1, and `apart` between them: 90 to 99 of 100."""
     chance = random.Random(11)  # noqa: S311  (draws, not secrets)
     held, times = 0, 1000
     for _ in range(times):
-        parts = [
-            [(100 + own + chance.gauss(0, 2), 1.0) for _ in range(4)]
-            for own in (chance.gauss(0, apart) for _ in range(3))
-        ]
-        rows = [{"requests_per_s": fmean(amount for amount, _ in batches)} for batches in parts]
-        interval = estimates(rows, rate(*parts))["requests_per_s"].interval
-        assert interval is not None
+        interval = _drawn(chance, repeats, apart)
         held += interval.low <= 100 <= interval.high
     assert 0.9 <= held / times <= 0.99
+
+
+def test_intervals_hold_the_truth_after_stopping_when_they_are_narrow() -> None:
+    """From six repeats on, until ± 0.7 or twenty: some ten on average, and 90 to 99 of 100 hold it."""
+    held, counts = 0, []
+    for number in range(500):
+        for repeats in range(LEAST, 21):
+            interval = _drawn(random.Random(number), repeats, 0.5)  # noqa: S311  (draws, not secrets)
+            if interval.half_width <= 0.7:
+                break
+        held += interval.low <= 100 <= interval.high
+        counts.append(repeats)
+    assert 7 < fmean(counts) < 15
+    assert 0.9 <= held / 500 <= 0.99
+
+
+def _drawn(chance: random.Random, repeats: int, apart: float) -> Interval:
+    """The interval of repeats of four batches around 100; more of them begin with the same ones."""
+    parts = []
+    for _ in range(repeats):
+        own = chance.gauss(0, apart)
+        parts.append([(100 + own + chance.gauss(0, 2), 1.0) for _ in range(4)])
+    rows = [{"requests_per_s": fmean(amount for amount, _ in batches)} for batches in parts]
+    interval = estimates(rows, rate(*parts))["requests_per_s"].interval
+    assert interval is not None
+    return interval
 
 
 def test_within_is_the_variance_of_independent_values() -> None:
