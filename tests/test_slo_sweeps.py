@@ -65,6 +65,7 @@ def test_what_meets_the_slo_at_no_load_is_a_violation(capsys: Output) -> None:
     with sqlite3.connect("mlruns/mlflow.db") as store:
         tags = dict(store.execute("select key, value from tags where key like 'autotune.%'").fetchall())
     assert (tags["autotune.status"], tags["autotune.best"]) == ("slo_violated", "false")
+    assert tags["autotune.slo_missed"].startswith("tpot_ms_p95")
 
 
 def test_a_sweep_is_resumed_under_its_own_slo_only(capsys: Output) -> None:

@@ -20,6 +20,7 @@ from autotune.places import local_store
 from autotune.records import WORKED
 from autotune.track.database import ensure_database
 from autotune.track.journal import Tail
+from autotune.track.judged import missed
 from autotune.track.noise import client_bound, noise_columns
 
 if TYPE_CHECKING:
@@ -157,8 +158,8 @@ class Writer:
             tags["autotune.engine_version"] = event["engine_version"]
         if event.get("image_digest"):
             tags["autotune.image_digest"] = event["image_digest"]
-        if bound := client_bound(event):
-            tags["autotune.client_bound"] = bound[:TAG_LIMIT]
+        told = {"autotune.slo_missed": missed(event.get("slo")), "autotune.client_bound": client_bound(event)}
+        tags |= {name: text[:TAG_LIMIT] for name, text in told.items() if text}
         metrics = _metrics(event, self.phases.get(trial, {}))
         metrics += _series(self.store.folder / self.folders[trial])
         for begin in range(0, len(metrics), BATCH):
