@@ -1,20 +1,11 @@
 """How often the stated 95 % intervals hold the truth.
 
-<<<<<<< HEAD
-`python benchmarks/interval_coverage.py [--runs 1000] [--seed TEXT] [--scenario NAME,...] [--check]`. Each run
-is a short measurement of a server whose random timing is known (`closed_loop.py`, virtual time: a thousand
-runs of all scenarios take an hour of one core); its requests go through the real metrics, estimates and rule
-for stopping. The truth is that server's long run (`coverage_truth.py`). Printed for every ranked metric: how
-many of the intervals hold it, the mean half-width as a share of the metric, and how many runs could state no
-interval (percentiles of few requests); `!` before what is out of bounds.
-=======
 `python benchmarks/interval_coverage.py [--runs 1000] [--seed TEXT] [--scenario NAME,...] [--check]`. Each
 run is a short measurement of a server whose random timing is known (`closed_loop.py`, virtual time: a
 thousand runs of all scenarios take an hour of one core); its requests go through the real metrics,
 estimates and rule for stopping. The truth is that server's long run (`coverage_truth.py`). Printed for
 every ranked metric: how many of the intervals hold it, the mean half-width as a share of the metric, and
 how many runs could state no interval (percentiles of few requests); `!` before what is out of bounds.
->>>>>>> cov
 
 * `repeats 1`: the noise within a run alone. `repeats 3`: what is stated by default. `until`: the same run
   goes on until output tokens/s are known as well as is asked.
