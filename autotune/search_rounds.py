@@ -1,7 +1,8 @@
 """What is measured where the load is searched: which load, how often, and whether the trial can still win.
 
 Each load is measured `measure.repeats` times, and again while the noise leaves open whether it meets the
-bounds, up to `OPEN` times (`measure.max_repeats` if that is less). What is not shown to meet them by then
+bounds, up to `OPEN` times (`measure.max_repeats` if that is less). Close to a bound it is measured
+`ENOUGH` times: of fewer repeats some are alike by luck, and look sure. What is not shown to meet them by then
 does not count as met: the highest of several loads that seem to is too often one that was lucky.
 """
 
@@ -12,13 +13,15 @@ from dataclasses import dataclass
 
 from autotune.load_search import LoadSearch, Point
 from autotune.plan.loads import span
-from autotune.records import THROUGHPUTS, Interval, Load, LoadResult, Mode
+from autotune.records import THROUGHPUTS, Interval, Load, LoadResult, Mode, Verdict
 from autotune.schema import Config, Direction, SloMode
+from autotune.score.intervals import ENOUGH
 from autotune.score.objective import ranked_metric
 
 OF_A_SEARCH = ("requests_per_s", "e2e_ms_p50")
 """Metrics that a search looks at, beside those of the objective and the bounds."""
 
+CLOSE_BY = 0.15  # of what is allowed
 OPEN = 6  # repeats at a load of which it is not known whether it meets the bounds
 APART = 1.25  # times a lower load: from there on the two tell whether the engine is saturated
 GAIN = 1.03  # times its throughput: less than that is none
@@ -70,9 +73,14 @@ class SearchedLoads:
             yield repeat, load
         for repeat in range(least, max(least, min(OPEN, self.config.measure.max_repeats))):
             verdict = self._known()[load].slo
-            if verdict is None or not verdict.doubtful:
+            if verdict is None or not (verdict.doubtful or self._may_be_luck(verdict, repeat)):
                 return
             yield repeat, load
+
+    def _may_be_luck(self, verdict: Verdict, repeats: int) -> bool:
+        """Whether few repeats lie close to a bound: who measures once does not ask for the noise."""
+        asked = self.config.measure.repeats > 1
+        return asked and repeats < ENOUGH and abs(verdict.ratio - 1) < CLOSE_BY
 
     def _known(self) -> Mapping[Load, LoadResult]:
         return {result.load: result for result in self.results()}

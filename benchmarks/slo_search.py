@@ -10,13 +10,12 @@ the bound, found by halving. No claim about hardware.
   were measured. Where an engine is saturated within the SLO, more load brings nothing: the search ends and
   says so, and `of capacity` is the throughput at what was reported over that at the capacity.
 * With noise each repeat's latencies are multiplied by one factor (lognormal, 5 %) and its throughputs divided
-  by it; three repeats, and up to three more where the noise leaves it open. `truth` is the value without
-  noise at the reported load, over the bound: above 1 the load violates it. Reported is what the 95 % interval
-  shows to be within, so that in some 2.5 % of decisions the truth may lie above 1 by little. `interval` is
-  the half-width at the reported load as a share of the bound.
+  by it; three repeats, five close to the bound, and up to six where the noise leaves it open. `truth` is the
+  value without noise at the reported load, over the bound: above 1 the load violates it. Reported is what the
+  95 % interval shows to be within. `interval` is its half-width at that load as a share of the bound.
 
 `--check` exits with 1 unless, without noise, all reported loads are within 5 % of the capacity in at most
-eight points, and with it no more than 5 % violate the bound, none by more than its interval's half-width.
+eight points, and with it at most 2.5 % violate the bound, none by more than 5 %.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ from autotune.schema import Config, config_from
 
 MOST = 256  # requests in flight
 BOUNDS = ("tpot_ms_mean", "ttft_ms_p95", "e2e_ms_p90")
-WITHIN, POINTS, VIOLATING = 0.95, 8, 0.05
+WITHIN, POINTS, VIOLATING, BEYOND = 0.95, 8, 0.025, 0.05
 SEARCHES = 10  # with noise, for each without
 
 
@@ -107,19 +106,15 @@ def main() -> int:
             if reported:
                 truths.append(engine.ratio(reported))
                 widths.append(_half_width(noisy, reported))
-    violating = [(truth, width) for truth, width in zip(truths, widths, strict=True) if truth > 1]
-    share = len(violating) / len(truths)
+    share = sum(truth > 1 for truth in truths) / len(truths)
     many = f"{len(truths)} of {SEARCHES * options.seeds} searches report a load"
     print(f"with {options.noise:.0%} noise {many}, {share:.1%} of them one that violates the bound")
     print(f"truth {min(truths):.3f} to {max(truths):.3f}, mean {fmean(truths):.3f}", end="; ")
     print(f"interval ± {fmean(widths):.3f} in the mean")
-    wrong += [
-        f"violates by {truth - 1:.3f}, more than ± {width:.3f}"
-        for truth, width in violating
-        if truth - 1 > width
-    ]
+    if max(truths) > 1 + BEYOND:
+        wrong.append(f"one violates by {max(truths) - 1:.1%}, {BEYOND:.0%} is allowed")
     if share > VIOLATING:
-        wrong.append(f"{share:.1%} of the noisy searches violate, {VIOLATING:.0%} are allowed")
+        wrong.append(f"{share:.1%} of the noisy searches violate, {VIOLATING:.1%} are allowed")
     if options.check:
         print(*wrong, sep="\n")
     return 1 if options.check and wrong else 0

@@ -19,6 +19,7 @@ from autotune.schema import (
     SloConfig,
     WorkloadConfig,
 )
+from autotune.score.intervals import ENOUGH
 from autotune.score.slo import is_overrun
 from autotune.search_rounds import OPEN, saturated
 
@@ -86,8 +87,8 @@ def rounds_of(asked: Config, **more: Any) -> Rounds:
 
 
 def test_the_highest_load_within_the_slo_is_reported() -> None:
-    """100 in flight: found within 5 %, in at most eight loads, each repeated; it is one that was measured."""
-    rounds = rounds_of(config(repeats=2))
+    """100 in flight: found within 5 %, in at most eight loads; it is one that was measured."""
+    rounds = rounds_of(config(repeats=1))
     came = play(rounds, growing)
     best, status, failure = rounds.ended_as(rounds.results())
     assert best is not None
@@ -95,7 +96,7 @@ def test_the_highest_load_within_the_slo_is_reported() -> None:
     assert 95 <= best.load.value <= 100
     assert best.load.value in {load for load, _ in came}
     assert len({load for load, _ in came}) <= 8
-    assert sorted(came) == sorted({(load, repeat) for load, _ in came for repeat in (0, 1)})
+    assert [repeat for _, repeat in came] == [0] * len(came)
     assert rounds.first.value == came[0][0]
     assert any(note.startswith("the highest load") for note in rounds.notes)
 
@@ -108,6 +109,7 @@ def test_a_load_of_which_the_noise_leaves_it_open_is_measured_again_and_does_not
     repeats = {load: sum(each == load for each, _ in came) for load, _ in came}
     assert max(repeats.values()) == OPEN
     assert min(repeats.values()) == 3
+    assert min(repeats[load] for load in repeats if 85 < load < 115) >= ENOUGH  # 15 % about the bound
     best, _, _ = rounds.ended_as(rounds.results())
     assert best is not None
     assert best.intervals["tpot_ms_mean"].high <= 20
