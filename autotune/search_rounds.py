@@ -97,24 +97,42 @@ class SearchedLoads:
             out = result.metrics.get("requests_per_s", 0.0)
             self.say(f"{load}: saturated, {out:.3g} requests/s come out and the queue grows")
         ratio = 0.0 if result.slo is None else result.slo.ratio
-        return Point(load=load.value, ratio=ratio, met=result.meets, saturated=is_saturated)
+        met = result.meets and not result.client_bound  # what the client limits is no merit of the engine
+        return Point(load=load.value, ratio=ratio, met=met, saturated=is_saturated)
 
     def _cannot_win(self, search: LoadSearch) -> str | None:
-        """Why no load that is left can beat another trial: none makes more than one that is too high."""
+        """Why no load that is left can beat another trial: what the best of them would make is too little."""
         objective, best, lost = self.config.objective, self.rival(), search.lost
         metric = ranked_metric(objective, self.gpus)
         known = metric.removesuffix("_per_gpu") in THROUGHPUTS and objective.direction is Direction.maximize
         if best is None or lost is None or not known or self.config.slo.mode is not SloMode.constraint:
             return None
-        result = next(each for at, each in self._known().items() if at.value == lost.load)
+        results = {load.value: result for load, result in self._known().items()}
         made = metric.replace("goodput_", "")
-        most = _high(result, made)
+        below = None if search.met is None else results[search.met.load]
+        most = most_between(below, results[lost.load], made)
         if most is None or most >= best:
             return None
         return (
-            f"at {result.load}, which is not within the SLO, {made} is at most {most:.1f}, and "
-            f"another trial has {best:.1f} within it"
+            f"below {results[lost.load].load}, which is not within the SLO, {made} can be at most "
+            f"{most:.1f}, and another trial has {best:.1f} within it"
         )
+
+
+def most_between(below: LoadResult | None, above: LoadResult, metric: str) -> float | None:
+    """Return the most that a throughput can be at a load between two; None: nobody can say.
+
+    It is no more than at the higher one, unless that makes less than the lower one: an engine that is
+    overloaded may do worse than a busy one. And it grows by no more than the load does. What the client
+    limited says nothing of the engine.
+    """
+    high, low = _high(above, metric), None if below is None else _high(below, metric)
+    if high is None or above.client_bound:
+        return None
+    if below is None or low is None or below.client_bound:
+        return high
+    grown = low * above.load.value / below.load.value
+    return grown if above.metrics[metric] < below.metrics[metric] else min(high, grown)
 
 
 def saturated(result: LoadResult, before: LoadResult | None) -> bool:

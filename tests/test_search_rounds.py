@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from autotune.schema import (
 )
 from autotune.score.intervals import ENOUGH
 from autotune.score.slo import is_overrun
-from autotune.search_rounds import OPEN, saturated
+from autotune.search_rounds import OPEN, most_between, saturated
 
 Values = Callable[[float], dict[str, float]]
 
@@ -197,7 +198,7 @@ def test_a_trial_that_cannot_win_is_ended_and_says_so() -> None:
     alone = rounds_of(config(repeats=1))
     assert len(came) < len(play(alone, growing))
     assert any(
-        note.startswith("stopped early: at concurrency") and "another trial has 100.0 within it" in note
+        note.startswith("stopped early: below concurrency") and "another trial has 100.0 within it" in note
         for note in rounds.notes
     )
     assert rounds.ended_as(rounds.results())[1] is Status.MEASURED
@@ -211,6 +212,39 @@ def test_a_trial_that_might_win_is_not_ended() -> None:
     best, _, _ = rounds.ended_as(rounds.results())
     assert best is not None
     assert best.load.value >= 95
+
+
+@pytest.mark.parametrize(
+    ("below", "above", "most"),
+    [
+        pytest.param(None, {"requests_per_s": 50.0}, 50.0, id="no lower one"),
+        pytest.param(20.0, {"requests_per_s": 50.0}, 50.0, id="as at the higher one"),
+        pytest.param(20.0, {"requests_per_s": 90.0}, 80.0, id="no faster than the load grows"),
+        pytest.param(20.0, {"requests_per_s": 15.0}, 80.0, id="the higher one is overloaded"),
+        pytest.param(20.0, {}, None, id="not measured"),
+    ],
+)
+def test_what_a_load_between_two_can_make(
+    below: float | None, above: dict[str, float], most: float | None
+) -> None:
+    """Between 8 and 32 in flight."""
+    lower = None if below is None else _result(8, Mode.CONCURRENCY, {"requests_per_s": below})
+    higher = _result(32, Mode.CONCURRENCY, above)
+    assert most_between(lower, higher, "requests_per_s") == most
+    bound = replace(higher, client_bound=("it was late",))
+    assert most_between(lower, bound, "requests_per_s") is None
+
+
+def test_a_load_that_the_client_limited_is_not_met() -> None:
+    """From 40 in flight on the client is the limit: the engine's latencies there say nothing."""
+    rounds = rounds_of(config(repeats=1))
+    for repeat, load in rounds:
+        item = measured(load, repeat, growing(load.value))
+        why = ("the client was late",) if load.value >= 40 else ()
+        rounds.take(replace(item, client_bound=why), 1.0)
+    best, _, _ = rounds.ended_as(rounds.results())
+    assert best is not None
+    assert 37 <= best.load.value < 40
 
 
 def test_one_that_is_ended_before_it_met_the_slo_is_pruned() -> None:
