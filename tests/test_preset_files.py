@@ -137,7 +137,7 @@ def test_an_experiment_is_read_with_all_that_it_chooses(write: Write, problems: 
         pytest.param(f"{EXPERIMENT}hydra: {{sweeper: {{params: abc}}}}\n", "hydra.sweeper.params: expected keys with", id="no params"),
         pytest.param(f"{EXPERIMENT}hydra: {{sweeper: {{params: [1]}}}}\n", "hydra.sweeper.params: expected keys with", id="list of params"),
         pytest.param(f"{EXPERIMENT}- a\n", "expected keys with their values", id="a list"),
-        pytest.param(f"{EXPERIMENT}slo: 5\n", "slo=5: expected nothing: it has no keys yet", id="node without keys"),
+        pytest.param(f"{EXPERIMENT}quality: 5\n", "quality=5: expected nothing: it has no keys yet", id="node without keys"),
     ],
 )  # fmt: skip
 def test_an_experiment_that_is_wrong(content: str, expected: str, write: Write, problems: Problems) -> None:

@@ -159,7 +159,10 @@ def _notes(rankings: Sequence[Ranking]) -> list[str]:
     said = [(row, note) for row in rows for note in row.finished["notes"] if not is_lesson(note)]
     of = Counter(note for _, note in said)
     alone = len(rows) > 1  # what one of several trials says is told with its name
-    notes = [f"{row.queued['label']}: {note}" if alone and of[note] == 1 else note for row, note in said]
+    notes = [
+        note if not alone or of[note] > 1 or note.startswith("trial ") else f"{row.queued['label']}: {note}"
+        for row, note in said
+    ]
     if any(row.queued["plan"]["gpus"] == 0 for row in rows):
         notes.append("the number of GPUs is unknown: absolute values are ranked; set gpus.count")
     notes += doubts(rows)
