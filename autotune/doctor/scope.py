@@ -12,10 +12,7 @@ LEAST_ROUNDS = 2  # fewer give no interval at all
 def scope_problems(asked: Survey, pairs: int) -> list[str]:
     """Return what keeps the words from being one configuration whose engines can be started side by side."""
     config = asked.config
-    problems = []
-    if asked.varied:
-        given = ", ".join(asked.varied)
-        problems.append(f"doctor --interference measures one configuration: give one value for {given}")
+    problems = _one_of_each(asked, "--interference")
     if pairs < LEAST_PAIRS:
         problems.append(f"--pairs {pairs}: must be at least {LEAST_PAIRS}")
     if config.deploy.url is not None:
@@ -26,7 +23,7 @@ def scope_problems(asked: Survey, pairs: int) -> list[str]:
         problems.append("sweep.resume: an experiment is measured as a whole: leave it out")
     if config.deploy.kind == "replay":
         problems.append("deploy=replay: recorded rows have no neighbours: choose process or simulated")
-    return problems + _load_problems(asked, "--interference")
+    return problems
 
 
 def room_problems(asked: Survey) -> list[str]:
@@ -45,10 +42,7 @@ def room_problems(asked: Survey) -> list[str]:
 def comparison_problems(asked: Survey, rounds: int) -> list[str]:
     """Return what keeps the words from being one configuration on which load clients can be compared."""
     config = asked.config
-    problems = []
-    if asked.varied:
-        given = ", ".join(asked.varied)
-        problems.append(f"doctor --compare-clients measures one configuration: give one value for {given}")
+    problems = _one_of_each(asked, "--compare-clients")
     if rounds < LEAST_ROUNDS:
         problems.append(f"--rounds {rounds}: must be at least {LEAST_ROUNDS}")
     if config.sweep.resume:
@@ -57,10 +51,15 @@ def comparison_problems(asked: Survey, rounds: int) -> list[str]:
         problems.append(
             "deploy=replay: recorded rows have no load client: choose process, docker or simulated"
         )
-    return problems + _load_problems(asked, "--compare-clients")
+    return problems
 
 
-def _load_problems(asked: Survey, what: str) -> list[str]:
-    if not searches(asked.config.workload):
-        return []
-    return [f"workload.loads=search: doctor {what} measures at one load: give it, such as [64]"]
+def _one_of_each(asked: Survey, what: str) -> list[str]:
+    """What names more than one configuration, or leaves the load open."""
+    problems = []
+    if asked.varied:
+        given = ", ".join(asked.varied)
+        problems.append(f"doctor {what} measures one configuration: give one value for {given}")
+    if searches(asked.config.workload):
+        problems.append(f"workload.loads=search: doctor {what} measures at one load: give it, such as [64]")
+    return problems

@@ -57,6 +57,7 @@ def kept(shop: Shop) -> dict[str, Any]:
         pytest.param(["--rounds", "1"], "--rounds 1: must be at least 2", id="too few rounds"),
         pytest.param(["--pairs", "3"], "--pairs goes with doctor --interference", id="another's option"),
         pytest.param(["--interference"], "--interference and --compare-clients: one at a time", id="two at once"),
+        pytest.param(["workload.loads=search"], "measures at one load: give it, such as [64]", id="a searched load"),
         pytest.param(["sweep.resume=true"], "clients are compared as a whole", id="resume"),
         pytest.param(["deploy=replay"], "recorded rows have no load client", id="replay"),
         pytest.param(["parallel=tp16"], "no candidate can run:", id="rejected"),

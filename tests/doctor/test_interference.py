@@ -52,6 +52,7 @@ def kept(shop: Shop) -> dict[str, Any]:
         pytest.param(["-m"], "doctor looks at one configuration: leave out -m", id="-m"),
         pytest.param(["--pairs", "2"], "--pairs 2: must be at least 3", id="too few pairs"),
         pytest.param(["--pairs", "2", "gpus.count=1"], "nothing can run beside it", id="all at once"),
+        pytest.param(["workload.loads=search"], "measures at one load: give it, such as [64]", id="a searched load"),
         pytest.param(["sweep.resume=true"], "an experiment is measured as a whole", id="resume"),
         pytest.param(["--pairs", "many"], "invalid int value", id="no number"),
         pytest.param(["parallel=tp8"], "nothing can run beside it: it takes 8 of 8 GPUs", id="no room"),

@@ -136,7 +136,7 @@ class ExternalClient:
                 before, last = last, _later(last, self._progress(task))
                 changed_s = now_s if last != before else changed_s
                 used.look(process.pid, measuring=last.phase == "measure")
-                task.request.on_progress(_patient(last, now_s - changed_s < task.request.timeout_s))
+                task.request.on_progress(_patient(last, in_time=now_s - changed_s < task.request.timeout_s))
         mask.look()
         return code, last
 
@@ -213,7 +213,7 @@ def _later(last: Progress, now: Progress) -> Progress:
     return last if fewer and last.phase == now.phase else now
 
 
-def _patient(progress: Progress, in_time: bool) -> Progress:  # noqa: FBT001
+def _patient(progress: Progress, *, in_time: bool) -> Progress:
     """A client that tells of ended requests only is not taken for hung while one of them may still end."""
     ended = progress.phase == "measure" and (
         progress.requests_completed + progress.requests_failed >= progress.requests_total
